@@ -1,0 +1,13 @@
+/** Text that came from strangers, made safe to print. */
+
+/** Replaces control characters (C0, DEL, C1) with `\xNN`, so that one message stays one line. */
+export function escapeControls(text: string): string {
+  return text.replace(/[\x00-\x1f\x7f-\x9f]/g, (character) => {
+    return `\\x${character.charCodeAt(0).toString(16).padStart(2, "0")}`;
+  });
+}
+
+/** Cuts `text` to `limit` characters, saying how many were left out. */
+export function clip(text: string, limit: number): string {
+  return text.length <= limit ? text : `${text.slice(0, limit)}… (${text.length - limit} more)`;
+}

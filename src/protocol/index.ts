@@ -1,0 +1,6 @@
+/** `postern/protocol`: FastCGI 1.0 as pure machines, for programs that bring their own I/O. */
+export * from "./app-connection.ts";
+export * from "./params.ts";
+export * from "./record-reader.ts";
+export * from "./record-writer.ts";
+export * from "./records.ts";

@@ -1,0 +1,103 @@
+// HOT
+/**
+ * Cuts a byte stream into records (FastCGI 1.0 §3.3). Knows headers and padding, nothing of meaning.
+ *
+ *     HEADER --8 bytes--> CONTENT --contentLength--> PADDING --paddingLength--> HEADER
+ *
+ * Invariants: 1. never holds more than 7 bytes between calls; 2. every content byte is reported exactly once,
+ * in order; 3. onRecord, any onContent, onRecordEnd come in that order for every record.
+ */
+import { RemoteProtocolError } from "../base/errors.ts";
+import { HEADER_BYTES, VERSION } from "./records.ts";
+
+const HEADER = 0;
+const CONTENT = 1;
+const PADDING = 2;
+
+/** What a {@link RecordReader} reports. One object per connection; may throw to stop the reader for good. */
+export interface RecordSink {
+  /** A header is complete; `contentLength` is 0..65535 bytes. */
+  onRecord(type: number, requestId: number, contentLength: number): void;
+  /** `chunk[start..end)` is the next piece of content. The chunk is only lent: copy what must outlive the call. */
+  onContent(chunk: Buffer, start: number, end: number): void;
+  /** The content is complete (also when it was empty). */
+  onRecordEnd(): void;
+}
+
+export class RecordReader {
+  readonly #sink: RecordSink;
+  readonly #header: Buffer = Buffer.alloc(HEADER_BYTES);
+  #have = 0; // header bytes collected, 0..7
+  #state: number = HEADER;
+  #left = 0; // bytes still wanted in CONTENT or PADDING
+  #padding = 0; // padding bytes of the record being read
+
+  constructor(sink: RecordSink) {
+    this.#sink = sink;
+  }
+
+  /** Whether a record has begun and is not complete: the next byte is owed by the peer. */
+  get isPartial(): boolean {
+    return this.#have > 0 || this.#state !== HEADER;
+  }
+
+  /**
+   * Takes the next bytes of the stream, cut anywhere.
+   * @throws {RemoteProtocolError} `ERR_POSTERN_RECORD_VERSION`: such a record cannot be skipped, close the connection
+   */
+  push(chunk: Buffer): void {
+    const length = chunk.length;
+    let at = 0;
+    while (at < length) {
+      if (this.#state === HEADER) {
+        if (this.#have === 0 && length - at >= HEADER_BYTES) {
+          this.#open(chunk, at);
+          at += HEADER_BYTES;
+        } else {
+          this.#header[this.#have++] = chunk[at++]!;
+          if (this.#have === 1 || this.#have === HEADER_BYTES) this.#checkVersion(this.#header, 0);
+          if (this.#have === HEADER_BYTES) {
+            this.#have = 0;
+            this.#open(this.#header, 0);
+          }
+        }
+      } else {
+        const end = Math.min(at + this.#left, length);
+        if (this.#state === CONTENT) this.#sink.onContent(chunk, at, end);
+        this.#left -= end - at;
+        at = end;
+        if (this.#left === 0) this.#close();
+      }
+    }
+  }
+
+  #open(bytes: Buffer, at: number): void {
+    this.#checkVersion(bytes, at);
+    const contentLength = (bytes[at + 4]! << 8) | bytes[at + 5]!;
+    this.#padding = bytes[at + 6]!;
+    this.#state = CONTENT;
+    this.#left = contentLength;
+    this.#sink.onRecord(bytes[at + 1]!, (bytes[at + 2]! << 8) | bytes[at + 3]!, contentLength);
+    if (contentLength === 0) this.#close();
+  }
+
+  #close(): void {
+    if (this.#state === CONTENT) {
+      this.#sink.onRecordEnd();
+      this.#left = this.#padding;
+      this.#state = this.#padding > 0 ? PADDING : HEADER;
+    } else {
+      this.#state = HEADER;
+    }
+  }
+
+  #checkVersion(bytes: Buffer, at: number): void {
+    if (bytes[at] !== VERSION) {
+      throw new RemoteProtocolError(
+        "ERR_POSTERN_RECORD_VERSION",
+        `record with version ${bytes[at]}, only ${VERSION} exists`,
+        "connection",
+      );
+    }
+  }
+}
