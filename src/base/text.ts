@@ -11,3 +11,8 @@ export function escapeControls(text: string): string {
 export function clip(text: string, limit: number): string {
   return text.length <= limit ? text : `${text.slice(0, limit)}… (${text.length - limit} more)`;
 }
+
+/** The first line of an error, or a value, as one printable line of at most 500 characters. */
+export function oneLine(value: unknown): string {
+  return clip(escapeControls(String(value).split("\n", 1)[0] ?? ""), 500);
+}

@@ -8,14 +8,18 @@
  *     BEGIN_REQUEST ──> PARAMS ──end of PARAMS──> RUNNING ──end()──> gone
  *          │               │                         │
  *          │               └─ABORT─> gone            └─ABORT / lost─> onAbort, gone
- *          └─limit exceeded─> REFUSED ──end of PARAMS──> onRefuse ──end()──> gone
+ *          └─limit or order broken─> REFUSED ──end of PARAMS──> onRefuse, RUNNING without input
  *
  * A request starts at the end of PARAMS, never at the end of STDIN: lighttpd does not end the STDIN of an upgrade
  * request before the upgrade is over. An answer may be complete before the input is; what still arrives is dropped.
+ * Its input is STDIN for a responder, STDIN and DATA for a filter, nothing for an authorizer (§6.3; Apache's
+ * mod_authnz_fcgi and mod_fcgid then send no STDIN record at all, lighttpd an empty one).
  *
  * Invariants: 1. records of ids not in the table are ignored (§3.3); 2. an id is in the table from its BEGIN_REQUEST
- * to its END_REQUEST and, when the connection is to close afterwards, to the end of its input; 3. no state holds more than `limits` allow; 4. a RemoteProtocolError of scope "connection" is
- * thrown out of `receive`, and nothing may be received afterwards.
+ * to its END_REQUEST and, when the connection is to close afterwards, to the end of its input; 3. no state holds more
+ * than `limits` allow: at most twice `maxRequests` ids are in the table; 4. a RemoteProtocolError of scope
+ * "connection" is thrown out of `receive`, and nothing may be received afterwards; 5. a sink may call anything here
+ * but `receive` at any time, and is told nothing more once its request is gone.
  */
 import { type ErrorCode, RemoteProtocolError } from "../base/errors.ts";
 import { encodeParams, Params } from "./params.ts";
@@ -28,6 +32,7 @@ import {
   MAX_CONTENT_BYTES,
   ProtocolStatus,
   RecordType,
+  recordTypeName,
   Role,
   ValueName,
 } from "./records.ts";
@@ -47,6 +52,7 @@ export interface AppLimits {
 /** Takes the input of one request. Chunks are only lent: copy what must outlive the call. */
 export interface RequestSink {
   onStdin(chunk: Buffer, start: number, end: number): void;
+  /** STDIN is complete; of an authorizer, directly after `onRequest`. */
   onStdinEnd(): void;
   /** FCGI_DATA, for filters only. */
   onData(chunk: Buffer, start: number, end: number): void;
@@ -91,8 +97,6 @@ export class AppRequest {
   readonly keepConn: boolean;
   /** The parameters; empty before they are complete. */
   params: Params = NO_PARAMS;
-  /** Whether STDIN has ended (and DATA, for a filter). */
-  inputEnded = false;
   /**
    * Whether the end of the input is worth waiting for before the connection closes. False for an upgrade request
    * without a body: its STDIN ends only with the connection.
@@ -101,15 +105,25 @@ export class AppRequest {
   /** @internal */ state: number = PARAMS;
   /** @internal */ paramsText = "";
   /** @internal */ skippedBytes = 0;
-  /** @internal */ refusal: RemoteProtocolError | undefined = undefined;
-  /** @internal */ stdinEnded = false;
+  /** @internal */ error: RemoteProtocolError | undefined = undefined; // why it was refused or lost
+  /** @internal */ stdinEnded: boolean;
+  /** @internal */ dataEnded: boolean;
   /** @internal */ sink: RequestSink = deaf;
+  /** @internal */ readsOn = false; // gone, and its sink still takes input
   /** @internal */ hasStdout = false;
+  /** @internal */ hasStderr = false;
 
   constructor(id: number, role: Role, keepConn: boolean) {
     this.id = id;
     this.role = role;
     this.keepConn = keepConn;
+    this.stdinEnded = role === Role.Authorizer;
+    this.dataEnded = role !== Role.Filter;
+  }
+
+  /** Whether all the input of the role has ended: nothing more of this request is to come. */
+  get inputEnded(): boolean {
+    return this.stdinEnded && this.dataEnded;
   }
 
   /** Whether END_REQUEST has been queued: nothing can be written any more. */
@@ -132,6 +146,7 @@ export class AppConnection implements RecordSink {
   #open = 0; // requests in the table that are not GONE
   #closesWhenIdle = false; // some request came without KEEP_CONN
   #multiplexes = false;
+  #lost = false;
   #served = 0;
 
   constructor(sink: AppSink, writer: RecordWriter, limits: AppLimits) {
@@ -189,14 +204,31 @@ export class AppConnection implements RecordSink {
     this.#closesWhenIdle = true;
   }
 
-  /** The connection is gone: every open request is aborted. */
+  /** The peer owes bytes for too long: requests that wait for them are answered with a page, if it is not too late. */
+  timeOut(error: RemoteProtocolError, head: string, body: string): void {
+    for (const request of [...this.#requests.values()]) {
+      if (request.state === GONE || request.hasStdout) continue;
+      if (request.state === RUNNING && request.inputEnded) continue;
+      const sink = request.sink;
+      this.writeHead(request, head);
+      this.writeText(request, body, "utf8");
+      this.end(request, 0, ProtocolStatus.RequestComplete);
+      sink.onAbort(error);
+    }
+  }
+
+  /** The connection is gone: every open request is aborted, and no other will begin. */
   lose(error: RemoteProtocolError): void {
+    this.#lost = true;
     const requests = [...this.#requests.values()];
     this.#requests.clear();
     for (const request of requests) {
+      if (request.state === GONE && !request.readsOn) continue; // ended, perhaps by the sink before
       const sink = request.sink;
-      request.inputEnded = true;
+      request.error = error;
       if (request.state !== GONE) this.#release(request);
+      request.readsOn = false;
+      request.sink = deaf;
       sink.onAbort(error);
     }
   }
@@ -210,28 +242,42 @@ export class AppConnection implements RecordSink {
 
   /** Queues text for STDOUT. */
   writeText(request: AppRequest, text: string, encoding: BufferEncoding): void {
-    if (request.state !== GONE) this.#writer.writeText(RecordType.Stdout, request.id, text, encoding);
+    if (request.state === GONE) return;
+    request.hasStdout = true;
+    this.#writer.writeText(RecordType.Stdout, request.id, text, encoding);
   }
 
   /** Queues bytes for STDOUT; they must not change until they are on the wire. */
   writeBytes(request: AppRequest, bytes: Uint8Array): void {
-    if (request.state !== GONE) this.#writer.writeBytes(RecordType.Stdout, request.id, bytes);
+    if (request.state === GONE) return;
+    request.hasStdout = true;
+    this.#writer.writeBytes(RecordType.Stdout, request.id, bytes);
   }
 
   /** Queues text for STDERR: the web server's error log. */
   writeStderr(request: AppRequest, text: string): void {
-    if (request.state !== GONE) this.#writer.writeText(RecordType.Stderr, request.id, text, "utf8");
+    if (request.state === GONE) return;
+    request.hasStderr = true;
+    this.#writer.writeText(RecordType.Stderr, request.id, text, "utf8");
   }
 
-  /** Ends STDOUT and the request. FastCGI 1.0 §5.5. */
-  end(request: AppRequest, appStatus: number, protocolStatus: ProtocolStatus): void {
+  /**
+   * Ends the streams that were begun, then the request. FastCGI 1.0 §3.3, §5.5.
+   * @param readsOn go on handing the input to the request's sink, until it ends or the id is begun again
+   */
+  end(request: AppRequest, appStatus: number, protocolStatus: ProtocolStatus, readsOn = false): void {
     if (request.state === GONE) return;
     if (request.hasStdout) this.#writer.endStream(RecordType.Stdout, request.id);
+    if (request.hasStderr) this.#writer.endStream(RecordType.Stderr, request.id);
     this.#writer.endRequest(request.id, appStatus, protocolStatus);
     if (!request.keepConn) this.#closesWhenIdle = true;
+    const { sink } = request;
     this.#release(request);
-    // Otherwise it stays in the table, deaf, until its input has been seen to end.
-    if (request.keepConn || request.inputEnded) this.#requests.delete(request.id);
+    request.readsOn = readsOn && !request.inputEnded;
+    if (request.inputEnded) this.#requests.delete(request.id);
+    else if (readsOn) request.sink = sink;
+    // A connection that is to close keeps the request in the table, deaf: its input must be seen to end.
+    else if (!this.#closesWhenIdle) this.#requests.delete(request.id);
   }
 
   #release(request: AppRequest): void {
@@ -261,10 +307,14 @@ export class AppConnection implements RecordSink {
         if (request !== undefined) this.#addParams(request, chunk, start, end);
         break;
       case RecordType.Stdin:
-        if (request !== undefined && !request.stdinEnded) request.sink.onStdin(chunk, start, end);
+        if (request === undefined || request.stdinEnded) break;
+        if (request.state === PARAMS) this.#refuseEarly(request);
+        request.sink.onStdin(chunk, start, end);
         break;
       case RecordType.Data:
-        if (request !== undefined && !request.inputEnded) request.sink.onData(chunk, start, end);
+        if (request === undefined || request.dataEnded) break;
+        if (request.state === PARAMS) this.#refuseEarly(request);
+        request.sink.onData(chunk, start, end);
         break;
       case RecordType.BeginRequest:
       case RecordType.GetValues:
@@ -274,30 +324,35 @@ export class AppConnection implements RecordSink {
   }
 
   onRecordEnd(): void {
-    const endsStream = this.#length === 0;
     const request = this.#request;
+    if (request === undefined) {
+      if (this.#type === RecordType.BeginRequest) this.#begin();
+      else if (this.#id === MANAGEMENT_ID) this.#manage();
+      return;
+    }
     switch (this.#type) {
       case RecordType.BeginRequest:
         this.#begin();
         break;
       case RecordType.Params:
-        if (request !== undefined && endsStream) this.#paramsEnd(request);
+        if (this.#length === 0) this.#paramsEnd(request);
         break;
       case RecordType.Stdin:
-        if (request !== undefined && endsStream) this.#stdinEnd(request);
+        if (this.#length === 0) this.#stdinEnd(request);
         break;
       case RecordType.Data:
-        if (request !== undefined && endsStream) this.#dataEnd(request);
+        if (this.#length === 0) this.#dataEnd(request);
         break;
       case RecordType.AbortRequest:
-        if (request !== undefined) this.#abort(request);
+        this.#abort(request);
         break;
-      case RecordType.GetValues:
-        this.#getValues();
-        break;
-      default:
-        if (this.#id === MANAGEMENT_ID) this.#writer.writeFixed(RecordType.UnknownType, 0, this.#type << 24, 0);
     }
+  }
+
+  /** A management record. FastCGI 1.0 §4. */
+  #manage(): void {
+    if (this.#type === RecordType.GetValues) this.#getValues();
+    else this.#writer.writeFixed(RecordType.UnknownType, MANAGEMENT_ID, this.#type << 24, 0);
   }
 
   #begin(): void {
@@ -306,22 +361,28 @@ export class AppConnection implements RecordSink {
     const role = (body.charCodeAt(0) << 8) | body.charCodeAt(1);
     const keepConn = (body.charCodeAt(2) & KEEP_CONN) !== 0;
     if (id === MANAGEMENT_ID) throw fatal("ERR_POSTERN_REQUEST_ID", "BEGIN_REQUEST with request id 0");
-    const before = this.#requests.get(id);
+    if (this.isFinished || this.#lost) return; // our side is closed: nothing could be answered
+    const before = this.#request;
     if (before !== undefined && before.state !== GONE) {
       throw fatal("ERR_POSTERN_REQUEST_ID_REUSED", `BEGIN_REQUEST for request ${id}, which is still open`);
     }
-    if (!isRole(role)) {
-      this.#writer.endRequest(id, 0, ProtocolStatus.UnknownRole);
-      if (!keepConn) this.#closesWhenIdle = true;
-      return;
-    }
-    const request = new AppRequest(id, role, keepConn);
-    if (this.#open > 0) {
-      this.#multiplexes = true;
-      this.#checkCount(request);
-    }
-    this.#open++;
+    if (before !== undefined) this.#supersede(before);
+    if (this.#open > 0) this.#multiplexes = true;
+    const known = isRole(role);
+    const request = new AppRequest(id, known ? role : Role.Responder, keepConn);
+    this.#checkCount(request);
     this.#requests.set(id, request);
+    this.#open++;
+    if (!known) this.end(request, 0, ProtocolStatus.UnknownRole);
+  }
+
+  /** The id of an ended request is begun again: the rest of its input will never come. */
+  #supersede(before: AppRequest): void {
+    const sink = before.sink;
+    before.sink = deaf;
+    this.#requests.delete(before.id);
+    const message = `the input of request ${before.id} was not complete when its id was begun again`;
+    if (before.readsOn) sink.onAbort(new RemoteProtocolError("ERR_POSTERN_ABORTED", message, "request"));
   }
 
   /** Refuses a request beyond the limit with a page; a peer that goes on beginning them loses the connection. */
@@ -353,14 +414,20 @@ export class AppConnection implements RecordSink {
     if (request.state === REFUSED) {
       request.skippedBytes += end - start;
       if (request.skippedBytes > MAX_SKIPPED_PARAMS_BYTES) {
-        throw fatal(request.refusal!.code, `${request.refusal!.message}, and kept coming`);
+        throw fatal(request.error!.code, `${request.error!.message}, and kept coming`);
       }
     }
   }
 
+  /** Inputs come one after the other (§6.1): content that overtakes the parameters belongs to nothing yet. */
+  #refuseEarly(request: AppRequest): void {
+    const message = `${recordTypeName(this.#type)} of request ${request.id} before the end of its parameters`;
+    this.#refuse(request, new RemoteProtocolError("ERR_POSTERN_PARAMS_MALFORMED", message, "request"));
+  }
+
   #refuse(request: AppRequest, error: RemoteProtocolError): void {
     request.state = REFUSED;
-    request.refusal = error;
+    request.error = error;
     request.paramsText = "";
   }
 
@@ -375,38 +442,45 @@ export class AppConnection implements RecordSink {
     }
     if (request.state === PARAMS) {
       request.state = RUNNING;
-      request.sink = this.#sink.onRequest(request);
-      if (request.state !== RUNNING) request.sink = deaf; // it was answered at once
+      const sink = this.#sink.onRequest(request);
+      if (request.isGone) {
+        // It was answered at once, or the connection was lost meanwhile.
+        if (request.error !== undefined) sink.onAbort(request.error);
+        else if (request.readsOn) request.sink = sink;
+        return;
+      }
+      request.sink = sink;
+      if (request.stdinEnded) sink.onStdinEnd();
+      if (request.role === Role.Filter && request.dataEnded) request.sink.onDataEnd();
     } else if (request.state === REFUSED) {
-      this.#sink.onRefuse(request, request.refusal!);
+      request.state = RUNNING;
+      this.#sink.onRefuse(request, request.error!);
     }
   }
 
   #stdinEnd(request: AppRequest): void {
     if (request.stdinEnded) return;
     request.stdinEnded = true;
-    if (request.role !== Role.Filter) request.inputEnded = true;
-    if (request.state === GONE) this.#drained(request);
-    else request.sink.onStdinEnd();
+    this.#forgetDrained(request);
+    request.sink.onStdinEnd();
   }
 
   #dataEnd(request: AppRequest): void {
-    if (request.role !== Role.Filter || request.inputEnded) return;
-    request.inputEnded = true;
-    if (request.state === GONE) this.#drained(request);
-    else request.sink.onDataEnd();
+    if (request.dataEnded) return;
+    request.dataEnded = true;
+    this.#forgetDrained(request);
+    request.sink.onDataEnd();
   }
 
-  #drained(request: AppRequest): void {
-    if (request.inputEnded) this.#requests.delete(request.id);
+  #forgetDrained(request: AppRequest): void {
+    if (request.state === GONE && request.inputEnded) this.#requests.delete(request.id);
   }
 
   /** FastCGI 1.0 §5.4: answer END_REQUEST as soon as possible; nobody will look at a header block. */
   #abort(request: AppRequest): void {
     const sink = request.sink;
-    request.inputEnded = true;
-    this.#drained(request);
     this.end(request, 0, ProtocolStatus.RequestComplete);
+    this.#requests.delete(request.id); // its input may stop anywhere
     sink.onAbort(
       new RemoteProtocolError("ERR_POSTERN_ABORTED", `the web server aborted request ${request.id}`, "request"),
     );
@@ -420,10 +494,8 @@ export class AppConnection implements RecordSink {
     const asked = decodeValues(this.#body);
     if (asked.has(ValueName.MaxConnections)) values.push([ValueName.MaxConnections, `${maxConnections}`]);
     if (asked.has(ValueName.MaxRequests)) values.push([ValueName.MaxRequests, `${maxConnections * maxRequests}`]);
-    if (asked.has(ValueName.Multiplex)) values.push([ValueName.Multiplex, "1"]);
-    const content = encodeParams(values);
-    if (content.length === 0) this.#writer.endStream(RecordType.GetValuesResult, MANAGEMENT_ID);
-    else this.#writer.writeBytes(RecordType.GetValuesResult, MANAGEMENT_ID, content);
+    if (asked.has(ValueName.Multiplex)) values.push([ValueName.Multiplex, maxRequests > 1 ? "1" : "0"]);
+    this.#writer.writeRecord(RecordType.GetValuesResult, MANAGEMENT_ID, encodeParams(values));
   }
 }
 

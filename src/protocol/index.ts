@@ -4,3 +4,4 @@ export * from "./params.ts";
 export * from "./record-reader.ts";
 export * from "./record-writer.ts";
 export * from "./records.ts";
+export * from "./sniff.ts";

@@ -55,6 +55,7 @@ export class RecordWriter {
 
   /** Adds latin1 text to a stream in one record: a header block must not be split (HAProxy 2.6 crashes). At most 65528 characters. */
   writeWhole(type: number, id: number, text: string): void {
+    if (text.length === 0) return;
     if (text.length > FULL_CONTENT_BYTES) throw new RangeError(`${text.length} bytes do not fit in one record`);
     const at = this.#grow(type, id, text.length);
     this.#slab!.write(text, at, "latin1");
@@ -99,6 +100,14 @@ export class RecordWriter {
     this.#open = -1;
   }
 
+  /** Adds one record that is part of no stream, so joined to no other; at most 65528 bytes. */
+  writeRecord(type: number, id: number, content: Uint8Array): void {
+    if (content.length > FULL_CONTENT_BYTES) throw new RangeError(`${content.length} bytes do not fit in one record`);
+    const at = this.#header(type, id, content.length, content.length);
+    this.#open = -1;
+    this.#slab!.set(content, at);
+  }
+
   /** A record with a body of exactly 8 bytes (BEGIN_REQUEST, END_REQUEST, UNKNOWN_TYPE). */
   writeFixed(type: number, id: number, first: number, second: number): void {
     const at = this.#header(type, id, 8, 8);
@@ -130,11 +139,15 @@ export class RecordWriter {
   }
 
   /**
-   * Says what became of the pieces taken.
+   * Says what became of all the pieces taken so far.
    * @param written true when the kernel has them all, so the slabs may be written again
    */
   recycle(written: boolean): void {
-    if (written) {
+    if (this.pendingBytes > 0) {
+      // More was written since: those pieces keep their slabs, and the garbage collector gets all of them.
+      this.#open = -1;
+      this.#seal();
+    } else if (written) {
       for (const slab of this.#used) this.#pool.give(slab);
       if (this.#slab !== undefined) this.#pool.give(this.#slab);
     }

@@ -1,0 +1,113 @@
+// HOT
+/**
+ * Fetch applications, `{ fetch(request, context) }`: Hono, h3, Elysia-style, any module written for Workers, Bun or
+ * Deno. The request is made lazily (see fetch-request.ts); the response is any standard Response, streamed both ways.
+ */
+import { STATUS_CODES } from "node:http";
+import { AppError } from "../base/errors.ts";
+import { method } from "../cgi/environ.ts";
+import { hasNoBody, serializeHead } from "../cgi/response-head.ts";
+import type { Exchange, Handler } from "../server/exchange.ts";
+import { makeFetchRequest, teachGlobals } from "./fetch-request.ts";
+import { FastCGISide } from "./side.ts";
+
+/** What a fetch application gets beside the request: the FastCGI side, and the means to work on after the answer. */
+export class FetchContext extends FastCGISide {
+  readonly #exchange: Exchange;
+  /** @internal */
+  constructor(exchange: Exchange) {
+    super(exchange);
+    this.#exchange = exchange;
+  }
+  /** Work that goes on after the response; a failure is logged and harms nothing else. */
+  waitUntil = (work: Promise<unknown>): void => {
+    Promise.resolve(work).catch((error: unknown) => {
+      this.#exchange.log("error", "work after the response failed", { error });
+    });
+  };
+}
+
+export type FetchFunction = (request: Request, context: FetchContext) => Response | Promise<Response>;
+
+/** A module or object with a fetch function. */
+export interface FetchApplication {
+  fetch: FetchFunction;
+}
+
+/** Serves a fetch application. */
+export function fetchHandler(application: FetchApplication): Handler {
+  teachGlobals();
+  return (exchange: Exchange): void => {
+    const context = new FetchContext(exchange);
+    const request = makeFetchRequest(exchange, context);
+    const result = application.fetch(request, context);
+    if (result instanceof Response) send(exchange, result);
+    else {
+      Promise.resolve(result).then(
+        (response) => send(exchange, response),
+        // A thrown Response is an answer, as routers use it.
+        (reason: unknown) => (reason instanceof Response ? send(exchange, reason) : exchange.fail(reason)),
+      );
+    }
+  };
+}
+
+function send(exchange: Exchange, response: Response): void {
+  if (exchange.isEnded) {
+    // The web server gave up meanwhile: whatever feeds the body may stop.
+    response.body?.cancel().catch(() => {});
+    return;
+  }
+  try {
+    if (!isResponse(response)) {
+      throw new AppError("ERR_POSTERN_BAD_APP", `fetch() returned ${describe(response)} instead of a Response`);
+    }
+    if (response.status < 200) {
+      throw new AppError("ERR_POSTERN_RESPONSE_HEAD", `status ${response.status}: Response.error() cannot be sent`);
+    }
+    const headers: string[] = [];
+    response.headers.forEach((value, name) => headers.push(name, value));
+    exchange.sendHead(serializeHead(response.status, response.statusText || (STATUS_CODES[response.status] ?? ""), headers));
+  } catch (error) {
+    exchange.fail(error);
+    return;
+  }
+  const { body } = response;
+  if (body === null) exchange.end();
+  else if (hasNoBody(method(exchange.params), response.status)) {
+    body.cancel().catch(() => {});
+    exchange.end();
+  } else {
+    stream(exchange, body).catch((error: unknown) => exchange.fail(error));
+  }
+}
+
+async function stream(exchange: Exchange, body: ReadableStream<Uint8Array>): Promise<void> {
+  const reader = body.getReader();
+  exchange.whenAborted((error) => {
+    reader.cancel(error).catch(() => {}); // the source may fail on the way down: nobody is left to hear it
+  });
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done || exchange.isEnded) break;
+    if (!(value instanceof Uint8Array)) {
+      throw new AppError("ERR_POSTERN_BAD_APP", `the body stream gave ${describe(value)} instead of a Uint8Array`);
+    }
+    if (!exchange.sendBytes(value)) await flushed(exchange);
+  }
+  exchange.end();
+}
+
+function flushed(exchange: Exchange): Promise<void> {
+  return new Promise((resolve) => exchange.afterFlush(() => resolve()));
+}
+
+function isResponse(value: unknown): value is Response {
+  const response = value as Response | undefined | null;
+  return typeof response?.status === "number" && typeof response.headers?.forEach === "function";
+}
+
+function describe(value: unknown): string {
+  if (value === null || value === undefined) return String(value);
+  return typeof value === "object" ? `a ${value.constructor?.name ?? "null-prototype object"}` : `a ${typeof value}`;
+}

@@ -1,0 +1,67 @@
+/**
+ * What the Node adapter uses of node:http beyond its documentation, in one place: names that exist unchanged in Node
+ * 20, 22, 24 and 26, checked when a Node listener is first served.
+ */
+import { IncomingMessage, ServerResponse } from "node:http";
+import { UsageError } from "../base/errors.ts";
+
+/** The undocumented members of ServerResponse. */
+export interface ResponseInternals {
+  /** The finished head, or null before it is made. */
+  _header: string | null;
+  /** Whether `_header` has been handed to the socket. */
+  _headerSent: boolean;
+  _removedConnection: boolean;
+  chunkedEncoding: boolean;
+  _storeHeader(firstLine: string, headers: unknown): void;
+}
+
+/** The undocumented members of IncomingMessage. */
+export interface RequestInternals {
+  /** Whether somebody reads the body. */
+  _consumed?: boolean;
+  _addHeaderLines(headers: string[], count: number): void;
+  _dump(): void;
+}
+
+const responseInternals = ServerResponse.prototype as unknown as ResponseInternals;
+const requestInternals = IncomingMessage.prototype as unknown as RequestInternals;
+
+/** node:http's own, which checks and writes the head. */
+export const storeHttpHead: ResponseInternals["_storeHeader"] = responseInternals._storeHeader;
+
+/** The flag behind `writableNeedDrain`. */
+const needsDrain: symbol | undefined = Object.getOwnPropertySymbols(
+  new ServerResponse(new IncomingMessage(undefined as never)),
+).find((symbol) => symbol.description === "kNeedDrain");
+
+/** @throws {UsageError} ERR_POSTERN_BAD_APP: this runtime's node:http is not one we know */
+export function checkInternals(): void {
+  const known =
+    typeof responseInternals._storeHeader === "function" &&
+    typeof requestInternals._addHeaderLines === "function" &&
+    typeof requestInternals._dump === "function" &&
+    needsDrain !== undefined;
+  if (known) return;
+  throw new UsageError(
+    "ERR_POSTERN_BAD_APP",
+    `node:http of ${process.version} lacks what the Node adapter builds on: use a supported Node (20.19, 22, 24, 26) or serve a { fetch } application`,
+  );
+}
+
+/** Tells a response that its socket takes more, as node:http's server does. */
+export function emitDrain(response: ServerResponse): void {
+  const flags = response as unknown as Record<symbol, boolean>;
+  if (response.writableEnded || flags[needsDrain!] !== true) return;
+  flags[needsDrain!] = false;
+  response.emit("drain");
+}
+
+/** Tells a response that it is over, as node:http's server does. */
+export function emitClose(response: ServerResponse): void {
+  const state = response as unknown as { destroyed: boolean; _closed: boolean };
+  if (state._closed) return;
+  state.destroyed = true;
+  state._closed = true;
+  response.emit("close");
+}

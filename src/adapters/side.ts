@@ -1,0 +1,142 @@
+/**
+ * The FastCGI side of a request, for applications that want more than HTTP shows: `fastcgi(req)`.
+ */
+import type { Readable, Writable } from "node:stream";
+import { UsageError } from "../base/errors.ts";
+import type { Params } from "../protocol/params.ts";
+import { Role } from "../protocol/records.ts";
+import type { Exchange } from "../server/exchange.ts";
+import { abortSignal, inputStream, stderrStream } from "./streams.ts";
+
+/** `responder` answers, `authorizer` decides, `filter` gets a file's content too. FastCGI 1.0 §6. */
+export type RoleName = "responder" | "authorizer" | "filter";
+
+/** Facts that the web server vouches for, as opposed to headers, which the client sends. Empty values are undefined. */
+export interface GatewayFacts {
+  /** REMOTE_USER. nginx and HAProxy fill it from any Basic header: trust it only where the web server authenticates. */
+  readonly remoteUser: string | undefined;
+  readonly authType: string | undefined;
+  readonly remoteAddress: string | undefined;
+  readonly serverName: string | undefined;
+  readonly serverPort: string | undefined;
+  readonly serverSoftware: string | undefined;
+  readonly https: boolean;
+  readonly scriptName: string | undefined;
+  readonly pathInfo: string | undefined;
+  readonly documentRoot: string | undefined;
+}
+
+/** One request as FastCGI has it. */
+export class FastCGISide {
+  readonly #exchange: Exchange;
+  #stderr: Writable | undefined = undefined;
+  #data: Readable | undefined = undefined;
+  #signal: AbortSignal | undefined = undefined;
+
+  /** @internal */
+  constructor(exchange: Exchange) {
+    this.#exchange = exchange;
+  }
+
+  /** Every CGI variable, read-only, latin1: one character is one byte. `get`, `has`, iteration, `toObject()`. */
+  get params(): Params {
+    return this.#exchange.params;
+  }
+  get role(): RoleName {
+    const { role } = this.#exchange;
+    return role === Role.Responder ? "responder" : role === Role.Authorizer ? "authorizer" : "filter";
+  }
+  /** The id of the request on its connection, 1..65535; not unique. */
+  get requestId(): number {
+    return this.#exchange.requestId;
+  }
+  /** The name of this request in Postern's log. */
+  get id(): string {
+    return this.#exchange.id;
+  }
+  /** The mount, `""` or `"/x"`, as the public URL has it. */
+  get base(): string {
+    return this.#exchange.target.base;
+  }
+  /** What the web server vouches for. */
+  get gateway(): GatewayFacts {
+    const { params } = this.#exchange;
+    const get = (name: string): string | undefined => params.get(name) || undefined;
+    const https = get("HTTPS")?.toLowerCase();
+    return {
+      remoteUser: get("REMOTE_USER"),
+      authType: get("AUTH_TYPE"),
+      remoteAddress: get("REMOTE_ADDR"),
+      serverName: get("SERVER_NAME"),
+      serverPort: get("SERVER_PORT"),
+      serverSoftware: get("SERVER_SOFTWARE"),
+      https: https === "on" || https === "1" || get("REQUEST_SCHEME") === "https",
+      scriptName: get("SCRIPT_NAME"),
+      pathInfo: get("PATH_INFO"),
+      documentRoot: get("DOCUMENT_ROOT"),
+    };
+  }
+  /** The web server's error log, while the request is open. Control characters are escaped. */
+  get stderr(): Writable {
+    this.#stderr ??= stderrStream(this.#exchange);
+    return this.#stderr;
+  }
+  /** The file to filter (FCGI_DATA); undefined in other roles. */
+  get data(): Readable | undefined {
+    const { data } = this.#exchange;
+    if (data !== undefined) this.#data ??= inputStream(data);
+    return this.#data;
+  }
+  /** Aborts when the web server gives up on the request or its connection is lost. */
+  get signal(): AbortSignal {
+    this.#signal ??= abortSignal(this.#exchange);
+    return this.#signal;
+  }
+  /** What END_REQUEST will report, as a program's exit code; web servers only log it. @default 0 */
+  get appStatus(): number {
+    return this.#exchange.appStatus;
+  }
+  set appStatus(status: number) {
+    this.#exchange.appStatus = status;
+  }
+}
+
+const EXCHANGE = Symbol("postern.exchange");
+const SIDE = Symbol("postern.side");
+
+interface Marked {
+  [EXCHANGE]?: Exchange;
+  [SIDE]?: FastCGISide;
+}
+
+/** Lets {@link fastcgi} find the exchange of a request. */
+export function remember(request: object, exchange: Exchange): void {
+  (request as Marked)[EXCHANGE] = exchange;
+}
+
+/** The FastCGI side of a request, if Postern made the request. */
+export function findSide(request: object): FastCGISide | undefined {
+  const marked = request as Marked;
+  const exchange = marked[EXCHANGE];
+  if (exchange === undefined) return undefined;
+  marked[SIDE] ??= new FastCGISide(exchange);
+  return marked[SIDE];
+}
+
+/**
+ * The FastCGI side of a request: a Node request, a fetch Request, or what a framework wraps around one (`raw` in
+ * Fastify, `req` in Koa's context, `req.raw` in Hono's).
+ * @throws {UsageError} ERR_POSTERN_NOT_SERVED_BY_POSTERN
+ */
+export function fastcgi(request: object): FastCGISide {
+  const wrapped = request as { raw?: unknown; req?: unknown; request?: unknown };
+  for (const candidate of [request, wrapped.raw, wrapped.req, wrapped.request]) {
+    if (typeof candidate !== "object" || candidate === null) continue;
+    const side = findSide(candidate) ?? findSide((candidate as { raw?: object }).raw ?? {});
+    if (side !== undefined) return side;
+  }
+  throw new UsageError(
+    "ERR_POSTERN_NOT_SERVED_BY_POSTERN",
+    "fastcgi(request): this request was not made by Postern; it has no FastCGI side (is the application running under node:http?)",
+  );
+}

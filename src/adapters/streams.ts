@@ -1,0 +1,44 @@
+/** Node streams over the parts of an exchange, for the adapters that do not bring their own. */
+import { Readable, Writable } from "node:stream";
+import { escapeControls } from "../base/text.ts";
+import type { Exchange } from "../server/exchange.ts";
+import type { Input } from "../server/input.ts";
+
+/** An input stream as a Readable with back-pressure. */
+export function inputStream(input: Input): Readable {
+  const stream = new Readable({
+    read: () => input.resume(),
+    destroy: (error, callback) => {
+      input.pause();
+      callback(error);
+    },
+  });
+  input.attach({
+    onPiece: (piece) => {
+      if (!stream.push(piece)) input.pause();
+    },
+    onEnd: () => stream.push(null),
+    onFail: (error) => stream.destroy(error),
+  });
+  return stream;
+}
+
+/** The web server's error log. Ends with the request; line ends pass, other control characters are escaped. */
+export function stderrStream(exchange: Exchange): Writable {
+  return new Writable({
+    decodeStrings: false,
+    write: (chunk: Buffer | string, _encoding, callback) => {
+      const lines = String(chunk).split("\n");
+      exchange.sendStderr(lines.map((line) => escapeControls(line.replace(/\r$/, ""))).join("\n"));
+      if (exchange.isCongested) exchange.afterFlush(() => callback());
+      else callback();
+    },
+  });
+}
+
+/** A signal that aborts with the exchange. */
+export function abortSignal(exchange: Exchange): AbortSignal {
+  const controller = new AbortController();
+  exchange.whenAborted((error) => controller.abort(error));
+  return controller.signal;
+}

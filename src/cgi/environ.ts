@@ -1,0 +1,312 @@
+// HOT
+/**
+ * What the CGI variables mean (RFC 3875 §4.1): method, headers, scheme, host, addresses.
+ *
+ * The trust rule: everything in `HTTP_*` was said by the client; everything else was said by the web server. Only
+ * `HTTP_HOST` is used to build something (the URL), and only after a check; X-Forwarded-* never is.
+ *
+ * What becomes a method, a URL or a header is refused when it holds bytes HTTP forbids there. Other variables may
+ * hold anything: SSL_CLIENT_CERT has newlines, and h2o passes a NUL in PATH_INFO.
+ */
+import { RemoteProtocolError } from "../base/errors.ts";
+import { clip, escapeControls } from "../base/text.ts";
+
+/** Anything that holds parameters: the last value wins for `get`, `each` visits pairs in wire order, duplicates included. All latin1. */
+export interface ParamSource {
+  get(name: string): string | undefined;
+  each(prefix: string, visit: (name: string, value: string) => void): void;
+}
+
+/**
+ * The request method; `GET` when none was sent. RFC 3875 §4.1.12.
+ * @throws {RemoteProtocolError} `ERR_POSTERN_HEADER_INVALID`, scope request: not a token
+ */
+export function method(params: ParamSource): string {
+  const value = params.get("REQUEST_METHOD");
+  switch (value) {
+    case undefined:
+    case "":
+    case "GET":
+      return "GET";
+    case "HEAD":
+    case "POST":
+    case "PUT":
+    case "DELETE":
+    case "OPTIONS":
+    case "PATCH":
+      return value;
+    default:
+      if (!isToken(value)) throw invalid("REQUEST_METHOD", value);
+      return value;
+  }
+}
+
+/** `1.1`, `2.0`, … from SERVER_PROTOCOL, as `IncomingMessage.httpVersion` has it. RFC 3875 §4.1.16. */
+export function httpVersion(params: ParamSource): string {
+  const value = params.get("SERVER_PROTOCOL");
+  if (value === "HTTP/1.1" || value === undefined) return "1.1";
+  const found = /^HTTP\/(\d)(?:\.(\d))?$/.exec(value);
+  return found === null ? "1.1" : `${found[1]}.${found[2] ?? "0"}`;
+}
+
+/** The body length in bytes that the web server announced, if it announced one. The body itself ends where STDIN does. */
+export function announcedLength(params: ParamSource): number | undefined {
+  const value = params.get("CONTENT_LENGTH");
+  return value === undefined || !isLength(value) ? undefined : Number(value);
+}
+
+/**
+ * Whether the client asks to leave HTTP and sends no body first. lighttpd does not end the STDIN of such a request,
+ * so nothing may wait for that. HTTP_CONNECTION proves nothing: lighttpd sends it even when it will not tunnel.
+ */
+export function announcesUpgrade(params: ParamSource): boolean {
+  const upgrade = params.get("HTTP_UPGRADE");
+  if (upgrade === undefined || upgrade === "") return false;
+  const length = params.get("CONTENT_LENGTH");
+  if (length !== undefined && length !== "" && length !== "0") return false;
+  return params.get("HTTP_TRANSFER_ENCODING") === undefined;
+}
+
+/** Most header names remembered; a client that invents more gets them computed each time. */
+const MAX_CACHED_NAMES = 512;
+/** Longest name remembered, in characters. */
+const MAX_CACHED_NAME = 64;
+const headerNames = new Map<string, string>();
+
+/**
+ * The request headers as Node's `rawHeaders`: name, value, name, value. Names are lower case. A header sent twice is
+ * there twice (IncomingMessage joins them), but of two HTTP_HOST the last counts: nginx sends its own and then the
+ * operator's. RFC 3875 §4.1.18.
+ * @throws {RemoteProtocolError} `ERR_POSTERN_HEADER_INVALID`, scope request: a value with NUL, CR or LF
+ */
+export function rawHeaders(params: ParamSource): string[] {
+  const headers: string[] = [];
+  let hostAt = -1;
+  let hasAuthorization = false;
+  params.each("HTTP_", (param, value) => {
+    const name = headerNames.get(param) ?? learnHeaderName(param);
+    if (name === "") return;
+    if (!isHeaderValue(value)) throw invalid(param, value);
+    if (name === "host") {
+      if (hostAt >= 0) {
+        headers[hostAt] = value;
+        return;
+      }
+      hostAt = headers.length + 1;
+    } else if (name === "authorization") {
+      hasAuthorization = true;
+    }
+    headers.push(name, value);
+  });
+  if (!hasAuthorization) {
+    const value = strayAuthorization(params);
+    if (value !== undefined) pushChecked(headers, "authorization", value);
+  }
+  const type = params.get("CONTENT_TYPE");
+  if (type !== undefined && type !== "") pushChecked(headers, "content-type", type);
+  const length = params.get("CONTENT_LENGTH");
+  if (length !== undefined && isLength(length)) headers.push("content-length", length);
+  return headers;
+}
+
+function pushChecked(headers: string[], name: string, value: string): void {
+  if (!isHeaderValue(value)) throw invalid(name, value);
+  headers.push(name, value);
+}
+
+/** The header a parameter stands for, or "" for one that must not be believed or cannot be a header. */
+function learnHeaderName(param: string): string {
+  let name = param.slice("HTTP_".length).toLowerCase().replaceAll("_", "-");
+  switch (name) {
+    case "proxy": // httpoxy: an HTTP_PROXY in the environment of anything the application starts would be obeyed
+    case "content-type": // nginx and Caddy send these beside CONTENT_*, where the web server's own word is
+    case "content-length":
+    case "transfer-encoding": // nginx passes "chunked" after it has taken the chunks apart
+      name = "";
+      break;
+    default:
+      if (!isToken(name)) name = "";
+  }
+  if (headerNames.size < MAX_CACHED_NAMES && param.length <= MAX_CACHED_NAME) {
+    // A copy: the parameter is a slice of the whole request and would keep all of it alive.
+    headerNames.set(Buffer.from(param, "latin1").toString("latin1"), name);
+  }
+  return name;
+}
+
+/** Authorization as Apache's rewrites leave it: one REDIRECT_ per internal redirect, or under its own name. */
+function strayAuthorization(params: ParamSource): string | undefined {
+  let found: string | undefined;
+  params.each("REDIRECT_", (param, value) => {
+    if (value === "" || !param.endsWith("HTTP_AUTHORIZATION")) return;
+    if (param.replaceAll("REDIRECT_", "") === "HTTP_AUTHORIZATION") found ??= value;
+  });
+  found ??= params.get("Authorization");
+  return found === "" ? undefined : found;
+}
+
+/** `https` when the web server says so: HTTPS, else REQUEST_SCHEME. Never by X-Forwarded-Proto. */
+export function scheme(params: ParamSource): "http" | "https" {
+  const https = params.get("HTTPS");
+  if (https !== undefined && https !== "") {
+    return https === "on" || https === "1" || https.toLowerCase() === "on" ? "https" : "http";
+  }
+  return params.get("REQUEST_SCHEME")?.toLowerCase() === "https" ? "https" : "http";
+}
+
+const MAX_CACHED_HOSTS = 256;
+const goodHosts = new Set<string>();
+
+/**
+ * `host` or `host:port` for a URL: HTTP_HOST when it is one, else SERVER_NAME and a port that is not the scheme's own,
+ * else SERVER_ADDR, else `localhost`. The result is always accepted by `new URL`. RFC 3875 §4.1.14.
+ */
+export function authority(params: ParamSource): string {
+  const host = params.get("HTTP_HOST");
+  if (host !== undefined && isAuthority(host)) return host;
+  const port = portSuffix(params);
+  return (
+    withPort(params.get("SERVER_NAME"), port) ?? withPort(params.get("SERVER_ADDR"), port) ?? "localhost"
+  );
+}
+
+function portSuffix(params: ParamSource): string {
+  const port = params.get("SERVER_PORT") ?? "";
+  if (portNumber(port) === undefined) return "";
+  return port === (scheme(params) === "https" ? "443" : "80") ? "" : `:${port}`;
+}
+
+function withPort(name: string | undefined, port: string): string | undefined {
+  if (name === undefined || name === "" || name === "_") return undefined; // "_" is nginx's name for no name
+  const colon = name.indexOf(":");
+  // HAProxy's SERVER_NAME is the whole Host header, port included; an IPv6 address has more than one colon.
+  if (colon > 0 && colon === name.lastIndexOf(":")) return isAuthority(name) ? name : undefined;
+  const isBareIpv6 = colon >= 0 && !name.startsWith("[");
+  const full = `${isBareIpv6 ? `[${name}]` : name}${name.includes("]:") ? "" : port}`;
+  return isAuthority(full) ? full : undefined;
+}
+
+/** Whether `new URL` takes it as host and port and nothing else. */
+function isAuthority(text: string): boolean {
+  if (goodHosts.has(text)) return true;
+  if (!/^(?:[\w.~-]+|\[[\da-f:.]+\])(?::\d{1,5})?$/i.test(text)) return false;
+  if (!URL.canParse(`http://${text}/`)) return false;
+  if (goodHosts.size < MAX_CACHED_HOSTS && text.length <= MAX_CACHED_NAME) {
+    goodHosts.add(Buffer.from(text, "latin1").toString("latin1")); // a copy, as above
+  }
+  return true;
+}
+
+/** Both ends of the client's connection to the web server, as a socket names them. Empty or absent values are undefined. */
+export interface Addresses {
+  readonly remoteAddress: string | undefined;
+  readonly remotePort: number | undefined;
+  readonly localAddress: string | undefined;
+  readonly localPort: number | undefined;
+  readonly encrypted: boolean;
+}
+
+/** The addresses the web server vouches for. RFC 3875 §4.1.8. */
+export function addresses(params: ParamSource): Addresses {
+  return {
+    remoteAddress: params.get("REMOTE_ADDR") || undefined,
+    remotePort: portNumber(params.get("REMOTE_PORT")),
+    localAddress: params.get("SERVER_ADDR") || undefined,
+    localPort: portNumber(params.get("SERVER_PORT")),
+    encrypted: scheme(params) === "https",
+  };
+}
+
+/** What the web server tells about the TLS connection, by mod_ssl's names (lighttpd and Caddy use them too). */
+export interface TlsFacts {
+  /** SSL_PROTOCOL, such as `TLSv1.3`. */
+  readonly protocol: string | undefined;
+  /** SSL_CIPHER. */
+  readonly cipher: string | undefined;
+  /** SSL_TLS_SNI: the name the client asked for. */
+  readonly serverName: string | undefined;
+  /** Whether SSL_CLIENT_VERIFY is `SUCCESS`; anything else is no proof of identity. */
+  readonly authorized: boolean;
+  /** SSL_CLIENT_VERIFY as sent: `SUCCESS`, `NONE`, `GENEROUS`, `FAILED:reason`. */
+  readonly verify: string | undefined;
+  /** SSL_CLIENT_S_DN: distinguished name of the client certificate. */
+  readonly subject: string | undefined;
+  /** SSL_CLIENT_I_DN: distinguished name of its issuer. */
+  readonly issuer: string | undefined;
+  /** SSL_CLIENT_M_SERIAL, hexadecimal. */
+  readonly serialNumber: string | undefined;
+  /** SSL_CLIENT_V_START. */
+  readonly validFrom: string | undefined;
+  /** SSL_CLIENT_V_END. */
+  readonly validTo: string | undefined;
+  /** SSL_CLIENT_CERT: the certificate as PEM. */
+  readonly certificate: string | undefined;
+}
+
+/** The TLS facts, or undefined when the client's connection is not encrypted. */
+export function tlsFacts(params: ParamSource): TlsFacts | undefined {
+  if (scheme(params) !== "https") return undefined;
+  const get = (name: string): string | undefined => params.get(name) || undefined;
+  const verify = get("SSL_CLIENT_VERIFY");
+  return {
+    protocol: get("SSL_PROTOCOL"),
+    cipher: get("SSL_CIPHER"),
+    serverName: get("SSL_TLS_SNI"),
+    authorized: verify === "SUCCESS",
+    verify,
+    subject: get("SSL_CLIENT_S_DN"),
+    issuer: get("SSL_CLIENT_I_DN"),
+    serialNumber: get("SSL_CLIENT_M_SERIAL"),
+    validFrom: get("SSL_CLIENT_V_START"),
+    validTo: get("SSL_CLIENT_V_END"),
+    certificate: get("SSL_CLIENT_CERT"),
+  };
+}
+
+/**
+ * Whether `text` is an HTTP token: a method or a header name. RFC 9110 §5.6.2.
+ * @internal
+ */
+export function isToken(text: string): boolean {
+  if (text === "") return false;
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    // Letters, digits and - are nearly all there ever is.
+    if ((code >= 0x61 && code <= 0x7a) || (code >= 0x41 && code <= 0x5a) || code === 0x2d) continue;
+    if (code >= 0x30 && code <= 0x39) continue;
+    if (!"!#$%&'*+.^_`|~".includes(text[at]!)) return false;
+  }
+  return true;
+}
+
+/** A request header may hold anything but what ends a line or a C string. */
+function isHeaderValue(value: string): boolean {
+  return !value.includes("\n") && !value.includes("\r") && !value.includes("\0");
+}
+
+/** 1*DIGIT that a number can hold exactly: not "", not Caddy's "-1". */
+function isLength(text: string): boolean {
+  if (text.length === 0 || text.length > 15) return false;
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code < 0x30 || code > 0x39) return false;
+  }
+  return true;
+}
+
+function portNumber(text: string | undefined): number | undefined {
+  if (text === undefined || !isLength(text)) return undefined;
+  const port = Number(text);
+  return port <= 65535 ? port : undefined;
+}
+
+/** The refusal of a method, URL or header; the server answers it with 400.
+ * @internal */
+export function invalid(what: string, value: string): RemoteProtocolError {
+  const shown = escapeControls(clip(value, 60));
+  return new RemoteProtocolError(
+    "ERR_POSTERN_HEADER_INVALID",
+    `${what} holds bytes HTTP forbids: "${shown}"`,
+    "request",
+  );
+}

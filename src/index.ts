@@ -1,0 +1,11 @@
+/** `postern`: any JavaScript application on a FastCGI socket. */
+export type { Application, RoleHandlers } from "./adapters/app.ts";
+export type { FetchApplication, FetchContext, FetchFunction } from "./adapters/fetch.ts";
+export type { NodeListener } from "./adapters/node.ts";
+export type { FastCGIRequest, FastCGIResponse, RawHandler, RawHeaders } from "./adapters/raw.ts";
+export { type FastCGISide, fastcgi, type GatewayFacts, type RoleName } from "./adapters/side.ts";
+export * from "./base/errors.ts";
+export { type Logger, lineLogger, silentLogger, stderrLogger } from "./base/log.ts";
+export { createServer, type ServeOptions, serve } from "./serve.ts";
+export type { Limits, ServerOptions, Timeouts } from "./server/options.ts";
+export type { Server, ServerStats } from "./server/server.ts";

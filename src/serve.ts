@@ -1,0 +1,66 @@
+/**
+ * `serve` and `createServer`: an application, a handler for it, a server, and what a spawned program owes to whoever
+ * started it: to drain on signals, and to answer plain CGI when that is what it was started for.
+ */
+import { type Application, handlerFor } from "./adapters/app.ts";
+import { SettingError } from "./base/errors.ts";
+import { isPlainCgi } from "./server/inherited.ts";
+import type { ServerOptions } from "./server/options.ts";
+import { CgiConnection } from "./server/plain-cgi.ts";
+import { drainOnSignals, exitWhenDone, survivePipes } from "./server/process.ts";
+import { Server } from "./server/server.ts";
+
+/** Options of {@link serve}. */
+export interface ServeOptions extends ServerOptions {
+  /**
+   * Drain on SIGTERM, SIGINT, SIGQUIT and SIGUSR1 and then exit; a second one exits at once. @default true
+   */
+  signals?: boolean;
+}
+
+/**
+ * A server for an application, not yet listening: `await createServer(app, options).listen()`.
+ * @throws {SettingError} ERR_POSTERN_BAD_SETTING
+ * @throws {UsageError} ERR_POSTERN_BAD_APP
+ */
+export function createServer(application: Application, options: ServerOptions = {}): Server {
+  return new Server(handlerFor(application), options);
+}
+
+/**
+ * Serves an application over FastCGI: on the addresses of `bind`; without it on the socket inherited on descriptor
+ * 0, on systemd's sockets, or, started as a plain CGI program, for one request on stdin and stdout.
+ * @returns the server, listening
+ * @throws {SettingError} an option or address cannot be used, or there is nothing to listen on
+ * @throws {UsageError} ERR_POSTERN_BAD_APP
+ */
+export async function serve(application: Application, options: ServeOptions = {}): Promise<Server> {
+  const server = createServer(application, options);
+  await server.listen();
+  if (server.addresses.length === 0 && options.signal?.aborted !== true) {
+    if (!isPlainCgi(process.env)) throw nothingToListenOn();
+    serveCgi(server);
+    return server;
+  }
+  if (server.isSpawned) survivePipes();
+  if (options.signals !== false) drainOnSignals(server);
+  return server;
+}
+
+/** Answers the one request that this process was started for, then exits. */
+function serveCgi(server: Server): void {
+  const { stdin, stdout, stderr } = process;
+  const connection = new CgiConnection(process.env, { stdin, stdout, stderr });
+  delete process.env["HTTP_PROXY"]; // a client's header, which libraries would take for a setting (httpoxy)
+  server.serveSocket(connection, "cgi");
+  connection.once("close", () => exitWhenDone(server, connection.appStatus & 0xff));
+}
+
+function nothingToListenOn(): SettingError {
+  return new SettingError(
+    "ERR_POSTERN_NO_LISTENER",
+    "nothing to listen on: no bind option, descriptor 0 is not a listening socket, systemd passed none (LISTEN_FDS) and " +
+      "this is not a CGI request. Say where: serve(app, { bind: 'unix:/run/app.sock' }), or let the web server, " +
+      "spawn-fcgi, supervisor or systemd start this program",
+  );
+}

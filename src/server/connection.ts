@@ -1,0 +1,420 @@
+// HOT
+/**
+ * One accepted socket and its protocol machine: reads, flow control both ways, one write per turn, the end.
+ *
+ *     OPEN --last request without KEEP_CONN ended, or draining--> FINISHED --input read to its end--> destroyed
+ *       └--error, deadline, peer gone--> destroyed; every open request is aborted
+ *
+ * FINISHED with input still to come half-closes (web servers wait for that FIN when they asked for no KEEP_CONN) and
+ * reads on, bounded by bytes and time: closing over unread input is a reset, and a 502 (web-servers rule 8).
+ *
+ * FastCGI has no flow control per request. A connection with one request at a time is paused as soon as its
+ * body piles up. A multiplexing one is read on, up to `maxUnreadBytes` per request; beyond that it pauses too, and
+ * a request that then makes no progress for `stallTimeoutMs` is ended with 503, so that no sibling waits for ever.
+ */
+import type { Duplex } from "node:stream";
+import { RemoteProtocolError } from "../base/errors.ts";
+import type { LogFields } from "../base/log.ts";
+import { errorPage } from "../cgi/error-page.ts";
+import { AppConnection, type AppRequest, type AppSink, type RequestSink } from "../protocol/app-connection.ts";
+import { RecordWriter, type SlabPool } from "../protocol/record-writer.ts";
+import { ProtocolStatus } from "../protocol/records.ts";
+import { sniff } from "../protocol/sniff.ts";
+import { Exchange, type ExchangeHost, type Handler } from "./exchange.ts";
+import type { ResolvedOptions } from "./options.ts";
+
+/** Output held before it is written without waiting for the end of the turn, and from which writers should wait. */
+const CONGESTED_BYTES = 65536;
+/** A body queued beyond this pauses a connection that carries one request at a time. */
+const PAUSE_BYTES = 65536;
+
+/** What a connection needs of its server. */
+export interface ConnectionHost {
+  readonly options: ResolvedOptions;
+  readonly handler: Handler;
+  readonly slabs: SlabPool;
+  /** Milliseconds, updated about once a second: good enough for deadlines, free to read. */
+  readonly now: number;
+  /** Whether new requests are answered 503 because there are too many connections. */
+  isOverloaded(connection: Connection): boolean;
+  nextNumber(): number;
+  warnOnce(warning: string): void;
+  onConnectionEnd(connection: Connection): void;
+}
+
+type FlushCallback = (error?: Error) => void;
+
+export class Connection implements AppSink, ExchangeHost {
+  readonly #host: ConnectionHost;
+  readonly #socket: Duplex;
+  readonly #peer: string;
+  readonly #writer: RecordWriter;
+  readonly app: AppConnection;
+  readonly options: ResolvedOptions;
+  #isFresh = true; // nothing received yet
+  #isReceiving = false; // inside app.receive: it is followed by a flush
+  #isFlushScheduled = false;
+  #isFinished = false;
+  #isPaused = false;
+  #lastReceive: number;
+  #unreadBytes = 0; // queued in all inputs
+  #stalled: Set<Exchange> | undefined = undefined; // exchanges whose queue keeps a multiplexing connection paused
+  #lingerUntil = 0;
+  #lingerBytes = 0;
+  #callbacks: FlushCallback[] = [];
+
+  constructor(host: ConnectionHost, socket: Duplex, peer: string) {
+    this.#host = host;
+    this.#socket = socket;
+    this.#peer = peer;
+    this.options = host.options;
+    this.#writer = new RecordWriter(host.slabs);
+    this.#lastReceive = host.now;
+    const { maxParamsBytes, maxParams, maxRequestsPerConnection: maxRequests, maxConnections } = host.options;
+    this.app = new AppConnection(this, this.#writer, { maxParamsBytes, maxParams, maxRequests, maxConnections });
+    socket.on("data", (chunk: Buffer) => this.#onData(chunk));
+    socket.on("drain", () => this.#onDrain());
+    socket.on("end", () => this.#onEnd());
+    socket.on("error", (error) => this.#lose(error));
+    socket.on("close", () => this.#onClose());
+  }
+
+  /** Whether it is kept open and carries no request. */
+  get isIdle(): boolean {
+    return this.app.openRequests === 0 && !this.#isFinished;
+  }
+
+  /** When bytes last came, in ms of the server's clock. */
+  get lastReceive(): number {
+    return this.#lastReceive;
+  }
+
+  /** Takes no new requests: closes now if idle, else after the last open request. */
+  drain(): void {
+    this.app.finish();
+    if (!this.#isReceiving) this.#finishIfDone();
+  }
+
+  /** Closes at once; open requests are aborted. */
+  destroy(reason: string): void {
+    this.#lose(new Error(reason));
+  }
+
+  /** Judges every deadline; called about once a second. */
+  check(now: number): void {
+    const { recordTimeoutMs, idleTimeoutMs, stallTimeoutMs } = this.options;
+    const silentMs = now - this.#lastReceive;
+    if (this.#lingerUntil > 0 && now >= this.#lingerUntil) {
+      this.destroy("the rest of the body did not arrive in time");
+    } else if (recordTimeoutMs > 0 && silentMs >= recordTimeoutMs && this.app.isPartial && !this.#isPaused) {
+      this.#onRecordTimeout(recordTimeoutMs);
+    } else if (recordTimeoutMs > 0 && silentMs >= recordTimeoutMs && this.#isFresh) {
+      this.destroy("nothing was sent");
+    } else if (idleTimeoutMs > 0 && silentMs >= idleTimeoutMs && this.isIdle) {
+      this.drain();
+    }
+    if (this.#stalled !== undefined && stallTimeoutMs > 0) this.#checkStalled(now, stallTimeoutMs);
+  }
+
+  // AppSink
+
+  onRequest(request: AppRequest): RequestSink {
+    const exchange = new Exchange(this, request);
+    if (this.#host.isOverloaded(this)) {
+      this.#logRefusal(503, `more than ${this.options.maxConnections} connections`, request);
+      exchange.refuse(503, "Service Unavailable", overload("too many connections"), ProtocolStatus.Overloaded);
+      this.app.finish();
+      return exchange;
+    }
+    try {
+      this.#host.handler(exchange);
+    } catch (error) {
+      if (error instanceof RemoteProtocolError) {
+        this.#logRefusal(400, error.message, request, error.code);
+        exchange.refuse(400, "Bad Request", error);
+      } else {
+        exchange.fail(error);
+      }
+    }
+    return exchange;
+  }
+
+  onRefuse(request: AppRequest, error: RemoteProtocolError): void {
+    const [status, title, protocolStatus] = refusalStatus(error);
+    this.#logRefusal(status, error.message, request, error.code);
+    const page = errorPage(status, title);
+    this.app.writeHead(request, page.head);
+    this.app.writeText(request, page.body, "utf8");
+    this.app.end(request, 0, protocolStatus);
+  }
+
+  // ExchangeHost
+
+  get isCongested(): boolean {
+    return this.#writer.pendingBytes + this.#socket.writableLength >= CONGESTED_BYTES;
+  }
+
+  scheduleFlush(): void {
+    if (this.#writer.pendingBytes >= CONGESTED_BYTES) this.#flush();
+    else if (!this.#isReceiving && !this.#isFlushScheduled) {
+      this.#isFlushScheduled = true;
+      process.nextTick(flushLater, this);
+    }
+  }
+
+  afterFlush(callback: FlushCallback): void {
+    if (this.#socket.destroyed) process.nextTick(callback, new Error("the connection is closed"));
+    else if (this.#writer.pendingBytes + this.#socket.writableLength === 0) process.nextTick(callback);
+    else this.#callbacks.push(callback);
+  }
+
+  own(chunk: Buffer, start: number, end: number): Buffer {
+    return chunk.subarray(start, end);
+  }
+
+  onQueued(exchange: Exchange, change: number): void {
+    this.#unreadBytes += change;
+    const most = this.app.multiplexes ? this.options.maxUnreadBytes : PAUSE_BYTES;
+    const queued = exchange.stdin.queuedBytes + (exchange.data?.queuedBytes ?? 0);
+    if (queued >= most) {
+      this.#stalled ??= new Set();
+      if (!this.#stalled.has(exchange)) this.#stalled.add(exchange);
+      if (change < 0) exchange.stalledSince = 0; // it makes progress
+      this.#pause();
+    } else if (this.#stalled?.delete(exchange)) {
+      exchange.stalledSince = 0;
+      if (this.#stalled.size === 0) this.#resume();
+    }
+  }
+
+  cut(reason: string): void {
+    this.#log("debug", `connection cut: ${reason}`);
+    this.#flush();
+    this.#lose(new Error(reason));
+  }
+
+  warnOnce(warning: string): void {
+    this.#host.warnOnce(warning);
+  }
+
+  nextNumber(): number {
+    return this.#host.nextNumber();
+  }
+
+  // Input
+
+  #onData(chunk: Buffer): void {
+    this.#lastReceive = this.#host.now;
+    if (this.#isFresh && !this.#accepts(chunk)) return;
+    if (this.#isFinished && !this.#mayLinger(chunk.length)) return;
+    this.#isReceiving = true;
+    try {
+      this.app.receive(chunk);
+    } catch (error) {
+      this.#isReceiving = false;
+      this.#fail(error);
+      return;
+    }
+    this.#isReceiving = false;
+    this.#flush();
+  }
+
+  /** Looks at the first bytes: whoever does not speak FastCGI is named in the log and sent away. */
+  #accepts(chunk: Buffer): boolean {
+    this.#isFresh = false;
+    const other = sniff(chunk);
+    if (other === undefined) return true;
+    this.#log("warn", `the peer speaks ${other.name}, not FastCGI: connection closed`, {
+      code: "ERR_POSTERN_NOT_FASTCGI",
+    });
+    if (other.isHttp) this.#socket.write(HTTP_ANSWER);
+    endThenDestroy(this.#socket);
+    return false;
+  }
+
+  /** Counts what a finished connection still sends. */
+  #mayLinger(bytes: number): boolean {
+    this.#lingerBytes += bytes;
+    if (this.#lingerBytes <= this.options.maxDrainBytes) return true;
+    this.destroy("the rest of the body is too long");
+    return false;
+  }
+
+  #onEnd(): void {
+    if (this.#isFinished) {
+      this.#socket.destroy();
+      return;
+    }
+    // A web server that closes its side has given up on whatever is open: none half-closes and waits.
+    this.#lose(new Error("the web server closed the connection"));
+  }
+
+  #fail(error: unknown): void {
+    if (error instanceof RemoteProtocolError) {
+      this.#log("warn", `${error.message}: connection closed`, { code: error.code });
+    } else {
+      this.#log("error", "a bug in Postern: connection closed", { error });
+    }
+    this.#flush();
+    this.#lose(error instanceof Error ? error : new Error(String(error)));
+  }
+
+  #onRecordTimeout(timeoutMs: number): void {
+    const message = `a request or record was begun and not completed within ${timeoutMs} ms`;
+    const error = new RemoteProtocolError("ERR_POSTERN_RECORD_TIMEOUT", message, "connection");
+    const page = errorPage(408, "Request Timeout");
+    this.app.timeOut(error, page.head, page.body);
+    this.#fail(error);
+  }
+
+  #pause(): void {
+    if (this.#isPaused) return;
+    this.#isPaused = true;
+    this.#socket.pause();
+  }
+
+  #resume(): void {
+    if (!this.#isPaused) return;
+    this.#isPaused = false;
+    this.#lastReceive = this.#host.now;
+    this.#socket.resume();
+  }
+
+  #checkStalled(now: number, timeoutMs: number): void {
+    if (!this.app.multiplexes || this.app.openRequests < 2) return;
+    for (const exchange of [...this.#stalled!]) {
+      if (exchange.stalledSince === 0) {
+        exchange.stalledSince = now;
+        exchange.log("warn", "the body is not read and its siblings on the connection wait", {
+          unreadBytes: exchange.stdin.queuedBytes,
+        });
+      } else if (now - exchange.stalledSince >= timeoutMs) {
+        const message = `the application left ${exchange.stdin.queuedBytes} bytes of the body unread for ${timeoutMs} ms`;
+        exchange.log("warn", `${message}: answered 503`, { code: "ERR_POSTERN_BODY_UNREAD" });
+        exchange.refuse(
+          503,
+          "Service Unavailable",
+          new RemoteProtocolError("ERR_POSTERN_BODY_UNREAD", message, "request"),
+          ProtocolStatus.Overloaded,
+        );
+      }
+    }
+  }
+
+  // Output
+
+  /** @internal the end of the turn */
+  flushNow(): void {
+    this.#isFlushScheduled = false;
+    this.#flush();
+  }
+
+  #flush(): void {
+    if (this.#writer.pendingBytes > 0) {
+      const pieces = this.#writer.take();
+      const socket = this.#socket;
+      if (socket.destroyed || socket.writableEnded) {
+        this.#writer.recycle(true);
+        return;
+      }
+      if (pieces.length === 1) {
+        socket.write(pieces[0]!);
+      } else {
+        socket.cork();
+        for (const piece of pieces) socket.write(piece);
+        socket.uncork();
+      }
+      this.#writer.recycle(socket.writableLength === 0);
+    }
+    if (this.#callbacks.length > 0 && this.#socket.writableLength === 0) this.#callBack(undefined);
+    this.#finishIfDone();
+  }
+
+  #onDrain(): void {
+    if (this.#socket.writableLength === 0) this.#flush();
+  }
+
+  #callBack(error: Error | undefined): void {
+    const callbacks = this.#callbacks;
+    this.#callbacks = [];
+    for (const callback of callbacks) process.nextTick(callback, error);
+  }
+
+  #finishIfDone(): void {
+    if (!this.app.isFinished || this.#writer.pendingBytes > 0) return;
+    const socket = this.#socket;
+    if (!this.app.awaitsInput) {
+      this.#isFinished = true;
+      // Everything is written and read: destroy() costs a third less than end().
+      if (socket.writableLength === 0) socket.destroy();
+      else endThenDestroy(socket);
+    } else if (!this.#isFinished) {
+      this.#isFinished = true;
+      this.#lingerUntil = this.#host.now + this.options.lingerTimeoutMs;
+      socket.end();
+      this.#resume();
+    }
+  }
+
+  // The end
+
+  #lose(error: Error): void {
+    if (!this.#socket.destroyed) this.#socket.destroy();
+    this.#abortAll(error);
+  }
+
+  #abortAll(cause: Error): void {
+    if (this.app.openRequests > 0) {
+      const message = `the connection was lost: ${cause.message}`;
+      this.app.lose(new RemoteProtocolError("ERR_POSTERN_ABORTED", message, "connection", { cause }));
+    }
+    this.#callBack(cause);
+  }
+
+  #onClose(): void {
+    this.#abortAll(new Error("the connection is closed"));
+    this.#host.onConnectionEnd(this);
+  }
+
+  #logRefusal(status: number, reason: string, request: AppRequest, code?: string): void {
+    this.#log("warn", `request refused with ${status}: ${reason}`, { requestId: request.id, code });
+  }
+
+  #log(level: "debug" | "warn" | "error", message: string, fields: LogFields = {}): void {
+    this.options.logger[level]({ peer: this.#peer, ...fields }, message);
+  }
+}
+
+/** An answer for people who open a FastCGI port in a browser. */
+const HTTP_ANSWER: string = [
+  "HTTP/1.1 400 Bad Request",
+  "Content-Type: text/plain; charset=utf-8",
+  "Connection: close",
+  "",
+  "This port speaks FastCGI, not HTTP. Put a web server in front of it, for example nginx with fastcgi_pass.\n",
+].join("\r\n");
+
+function endThenDestroy(socket: Duplex): void {
+  socket.end(() => socket.destroy());
+}
+
+function flushLater(connection: Connection): void {
+  connection.flushNow();
+}
+
+function overload(message: string): RemoteProtocolError {
+  return new RemoteProtocolError("ERR_POSTERN_TOO_MANY_CONNECTIONS", message, "request");
+}
+
+/** The HTTP status and protocol status that answer a broken limit. */
+function refusalStatus(error: RemoteProtocolError): [number, string, ProtocolStatus] {
+  switch (error.code) {
+    case "ERR_POSTERN_PARAMS_TOO_LARGE":
+    case "ERR_POSTERN_PARAMS_TOO_MANY":
+      return [431, "Request Header Fields Too Large", ProtocolStatus.RequestComplete];
+    case "ERR_POSTERN_TOO_MANY_REQUESTS":
+      return [503, "Service Unavailable", ProtocolStatus.Overloaded];
+    default:
+      return [400, "Bad Request", ProtocolStatus.RequestComplete];
+  }
+}

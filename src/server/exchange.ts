@@ -1,0 +1,308 @@
+// HOT
+/**
+ * One request being served, both directions, as adapters see it: parameters and target in, input streams in,
+ * header block and body out. It knows FastCGI and CGI, but no application interface.
+ *
+ *     RUNNING --sendHead--> HEAD_SENT --end--> ENDED        end() without a head sends a 500 page first
+ *        └────────── abort / cut ──────────> ENDED          whatever is written afterwards is dropped
+ *
+ * Invariants: 1. the header block leaves in one record, first (web-servers rule 2); 2. END_REQUEST never goes out
+ * without a header block, unless the web server aborted (rule 3); 3. a body that was cut never looks whole.
+ */
+import { AppError, RemoteProtocolError } from "../base/errors.ts";
+import type { LogFields } from "../base/log.ts";
+import { oneLine } from "../base/text.ts";
+import { announcedLength, announcesUpgrade } from "../cgi/environ.ts";
+import { errorPage } from "../cgi/error-page.ts";
+import { resolveTarget, type Target } from "../cgi/mount.ts";
+import type { AppConnection, AppRequest, RequestSink } from "../protocol/app-connection.ts";
+import type { Params } from "../protocol/params.ts";
+import { ProtocolStatus, Role } from "../protocol/records.ts";
+import { Input } from "./input.ts";
+import type { ResolvedOptions } from "./options.ts";
+
+/** Serves one request. Whatever it throws becomes a 500. */
+export type Handler = (exchange: Exchange) => void;
+
+/** What an exchange needs of its connection. */
+export interface ExchangeHost {
+  readonly app: AppConnection;
+  readonly options: ResolvedOptions;
+  /** Whether more output would only pile up. */
+  readonly isCongested: boolean;
+  /** Makes sure that what was written leaves in this turn of the event loop. */
+  scheduleFlush(): void;
+  /** Calls back once everything written so far is with the kernel, or `error` if it never will be. */
+  afterFlush(callback: (error?: Error) => void): void;
+  /** The piece, in memory that the exchange may keep. */
+  own(chunk: Buffer, start: number, end: number): Buffer;
+  /** The amount of input waiting for the application has changed. */
+  onQueued(exchange: Exchange, change: number): void;
+  /** Closes the connection without END_REQUEST: the only way to tell a web server that a body is not whole. */
+  cut(reason: string): void;
+  /** Logs a warning that is the same for every request, once. */
+  warnOnce(warning: string): void;
+  /** The number of the next request. */
+  nextNumber(): number;
+}
+
+const RUNNING = 0;
+const HEAD_SENT = 1;
+const ENDED = 2;
+
+export class Exchange implements RequestSink {
+  readonly #host: ExchangeHost;
+  readonly #app: AppConnection;
+  readonly #request: AppRequest;
+  readonly stdin: Input;
+  /** FCGI_DATA; read by filters only. */
+  readonly data: Input | undefined;
+  readonly params: Params;
+  /** What {@link end} reports when it is not told: the exit code of the request. */
+  appStatus = 0;
+  readonly #number: number;
+  #state: number = RUNNING;
+  #target: Target | undefined = undefined;
+  #expected: number; // announced body bytes, -1 when unknown
+  #received = 0; // body bytes that arrived
+  #abortError: Error | undefined = undefined;
+  #abortListeners: ((error: Error) => void)[] | undefined = undefined;
+  #stalledSince = 0; // when the sweep first saw this exchange stall its siblings, ms
+
+  constructor(host: ExchangeHost, request: AppRequest) {
+    this.#host = host;
+    this.#app = host.app;
+    this.#request = request;
+    this.params = request.params;
+    this.#number = host.nextNumber();
+    const onQueued = (change: number): void => host.onQueued(this, change);
+    this.stdin = new Input(onQueued);
+    this.data = request.role === Role.Filter ? new Input(onQueued) : undefined;
+    this.#expected = announcedLength(request.params) ?? -1;
+    if (this.#expected <= 0 && announcesUpgrade(request.params)) {
+      // lighttpd ends the STDIN of such a request only with the connection: it must not be waited for.
+      request.awaitsInput = false;
+      this.#expected = 0;
+      this.stdin.end();
+    }
+  }
+
+  get role(): Role {
+    return this.#request.role;
+  }
+
+  /** The FastCGI request id; not unique among requests. */
+  get requestId(): number {
+    return this.#request.id;
+  }
+
+  get keepConn(): boolean {
+    return this.#request.keepConn;
+  }
+
+  /** Names this request in logs: unique on this machine while the process lives. */
+  get id(): string {
+    return `${process.pid}-${this.#number}`;
+  }
+
+  get options(): ResolvedOptions {
+    return this.#host.options;
+  }
+
+  /** Mount and path, worked out on first use. */
+  get target(): Target {
+    let target = this.#target;
+    if (target === undefined) {
+      target = resolveTarget(this.params, this.#host.options.mount);
+      this.#target = target;
+      if (target.warning !== undefined) this.#host.warnOnce(target.warning);
+    }
+    return target;
+  }
+
+  /** Whether the header block is out. */
+  get isHeadSent(): boolean {
+    return this.#state !== RUNNING;
+  }
+
+  /** Whether the answer is complete, or will never be. */
+  get isEnded(): boolean {
+    return this.#state === ENDED;
+  }
+
+  /** Why the request was aborted; undefined while it was not. */
+  get abortError(): Error | undefined {
+    return this.#abortError;
+  }
+
+  /** Whether writing more would only pile up: wait for {@link afterFlush}. */
+  get isCongested(): boolean {
+    return this.#host.isCongested;
+  }
+
+  /** Calls `listener` when the web server gives up on the request or its connection is lost, at most once. */
+  whenAborted(listener: (error: Error) => void): void {
+    if (this.#abortError !== undefined) listener(this.#abortError);
+    else if (this.#abortListeners === undefined) this.#abortListeners = [listener];
+    else this.#abortListeners.push(listener);
+  }
+
+  /** Sends the header block: latin1, ended by an empty line, at most 65528 characters. */
+  sendHead(head: string): void {
+    if (this.#state !== RUNNING) return;
+    this.#state = HEAD_SENT;
+    this.#app.writeHead(this.#request, head);
+    this.#host.scheduleFlush();
+  }
+
+  /** Sends a piece of the body as text. Returns false when more would pile up. */
+  sendText(text: string, encoding: BufferEncoding): boolean {
+    if (this.#state === HEAD_SENT) {
+      this.#app.writeText(this.#request, text, encoding);
+      this.#host.scheduleFlush();
+    }
+    return !this.#host.isCongested;
+  }
+
+  /** Sends a piece of the body; the bytes must not change until {@link afterFlush}. Returns false when more would pile up. */
+  sendBytes(bytes: Uint8Array): boolean {
+    if (this.#state === HEAD_SENT) {
+      this.#app.writeBytes(this.#request, bytes);
+      this.#host.scheduleFlush();
+    }
+    return !this.#host.isCongested;
+  }
+
+  /** Writes to the web server's error log. Control characters are the caller's to escape. */
+  sendStderr(text: string): void {
+    if (this.#state === ENDED) return;
+    this.#app.writeStderr(this.#request, text);
+    this.#host.scheduleFlush();
+  }
+
+  /** Calls back once everything sent so far is with the kernel. */
+  afterFlush(callback: (error?: Error) => void): void {
+    this.#host.afterFlush(callback);
+  }
+
+  /** Completes the answer. Work may go on afterwards. */
+  end(appStatus: number = this.appStatus, protocolStatus: ProtocolStatus = ProtocolStatus.RequestComplete): void {
+    if (this.#state === ENDED) return;
+    if (this.#state === RUNNING) {
+      this.fail(new AppError("ERR_POSTERN_RESPONSE_STATE", "the application ended the request without a response"));
+      return;
+    }
+    this.#state = ENDED;
+    // Who has begun to read the body may go on after the answer.
+    const readsOn = this.stdin.isBeingRead || this.data?.isBeingRead === true;
+    this.#app.end(this.#request, appStatus, protocolStatus, readsOn);
+    if (!readsOn) {
+      this.stdin.discard();
+      this.data?.discard();
+    }
+    this.#host.scheduleFlush();
+  }
+
+  /** Sends a whole small answer, such as an error page, and ends. */
+  respond(head: string, body: string, appStatus = 0, protocolStatus?: ProtocolStatus): void {
+    if (this.#state !== RUNNING) return;
+    this.sendHead(head);
+    if (this.params.get("REQUEST_METHOD") !== "HEAD") this.sendText(body, "utf8");
+    this.end(appStatus, protocolStatus);
+  }
+
+  /**
+   * The application failed. Before the header block: a 500 page. After it: the connection is cut, so that the web
+   * server does not take the part for the whole. Either way the log and the web server's log say why.
+   */
+  fail(error: unknown): void {
+    const shown = error instanceof Error ? error : new Error(String(error));
+    this.log("error", "the application failed", { error: shown });
+    if (this.#state === ENDED) return;
+    this.sendStderr(`${describe(this)}: ${oneLine(shown)}\n`);
+    if (this.#state === RUNNING) {
+      const page = errorPage(500, "Internal Server Error", this.options.development ? (shown.stack ?? String(shown)) : undefined);
+      this.respond(page.head, page.body, 1);
+    } else {
+      this.#state = ENDED;
+      this.#host.cut("the application failed in the middle of a response");
+    }
+  }
+
+  /** Logs something about this request, naming it. */
+  log(level: "debug" | "info" | "warn" | "error", message: string, fields: LogFields = {}): void {
+    this.options.logger[level](
+      { request: this.id, method: this.params.get("REQUEST_METHOD"), url: this.target.originalUrl, ...fields },
+      message,
+    );
+  }
+
+  /** Answers with a status that a limit or a deadline demands, or cuts the connection if it is too late for that. */
+  refuse(status: number, title: string, error: RemoteProtocolError, protocolStatus?: ProtocolStatus): void {
+    this.stdin.fail(error);
+    this.data?.fail(error);
+    if (this.#state === RUNNING) {
+      const page = errorPage(status, title);
+      this.respond(page.head, page.body, 0, protocolStatus);
+    } else if (this.#state === HEAD_SENT) {
+      this.#state = ENDED;
+      this.#host.cut(error.message);
+    }
+  }
+
+  /** Since when, in ms of the server's clock, this request has been stalling its siblings; 0 when it is not. */
+  get stalledSince(): number {
+    return this.#stalledSince;
+  }
+  set stalledSince(now: number) {
+    this.#stalledSince = now;
+  }
+
+  // RequestSink
+
+  onStdin(chunk: Buffer, start: number, end: number): void {
+    let size = end - start;
+    const expected = this.#expected;
+    if (expected >= 0 && this.#received + size > expected) {
+      if (this.#received <= expected && this.#request.awaitsInput) {
+        this.log("warn", `the body is longer than CONTENT_LENGTH (${expected}): the rest is dropped`);
+      }
+      size = Math.max(0, expected - this.#received);
+      this.#received = expected + 1;
+    } else {
+      this.#received += size;
+    }
+    if (size > 0) this.stdin.push(this.#host.own(chunk, start, start + size));
+  }
+
+  onStdinEnd(): void {
+    if (this.#received < this.#expected) {
+      const message = `the body ended after ${this.#received} of ${this.#expected} bytes`;
+      this.log("warn", message);
+      this.stdin.fail(new RemoteProtocolError("ERR_POSTERN_BODY_SHORT", message, "request"));
+    } else {
+      this.stdin.end();
+    }
+  }
+
+  onData(chunk: Buffer, start: number, end: number): void {
+    this.data?.push(this.#host.own(chunk, start, end));
+  }
+
+  onDataEnd(): void {
+    this.data?.end();
+  }
+
+  onAbort(error: RemoteProtocolError): void {
+    if (this.#abortError !== undefined) return;
+    this.#state = ENDED;
+    this.#abortError = error;
+    this.stdin.fail(error);
+    this.data?.fail(error);
+    for (const listener of this.#abortListeners ?? []) listener(error);
+  }
+}
+
+function describe(exchange: Exchange): string {
+  return `request ${exchange.id} ${oneLine(exchange.params.get("REQUEST_METHOD"))} ${oneLine(exchange.target.originalUrl)}`;
+}

@@ -1,0 +1,99 @@
+/**
+ * Sockets that whoever started us opened: descriptor 0 (the FastCGI contract, §2.2) and systemd's LISTEN_FDS.
+ * Looks only; nothing is opened, and an inherited socket's file is never removed.
+ */
+import { fstatSync, readFileSync, readlinkSync } from "node:fs";
+import { SettingError } from "../base/errors.ts";
+
+/** FCGI_LISTENSOCK_FILENO. FastCGI 1.0 §2.2. */
+export const LISTEN_FD = 0;
+/** The first descriptor systemd passes. */
+const SYSTEMD_FIRST_FD = 3;
+
+/** One socket passed by systemd. */
+export interface SystemdSocket {
+  readonly fd: number;
+  /** FileDescriptorName=, by default the name of the socket unit. */
+  readonly name: string;
+}
+
+/** The sockets systemd passed to this process (LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES); none if they are not for us. */
+export function systemdSockets(env: NodeJS.ProcessEnv): SystemdSocket[] {
+  if (Number(env["LISTEN_PID"]) !== process.pid) return [];
+  const names = (env["LISTEN_FDNAMES"] ?? "").split(":");
+  return Array.from({ length: Number(env["LISTEN_FDS"]) || 0 }, (_, index) => ({
+    fd: SYSTEMD_FIRST_FD + index,
+    name: names[index] || "unknown",
+  }));
+}
+
+/** Those of {@link systemdSockets} that `systemd` or `systemd:NAME` means. @throws {SettingError} ERR_POSTERN_NO_LISTENER */
+export function systemdSocketsNamed(name: string | undefined, env: NodeJS.ProcessEnv): SystemdSocket[] {
+  const all = systemdSockets(env);
+  const chosen = name === undefined ? all : all.filter((socket) => socket.name === name);
+  if (chosen.length > 0) return chosen;
+  if (all.length > 0) {
+    const passed = all.map((socket) => socket.name).join(", ");
+    throw new SettingError(
+      "ERR_POSTERN_NO_LISTENER",
+      `systemd passed no socket named ${JSON.stringify(name)}, only: ${passed}; set FileDescriptorName= in the socket unit`,
+    );
+  }
+  const pid = env["LISTEN_PID"];
+  throw new SettingError(
+    "ERR_POSTERN_NO_LISTENER",
+    pid === undefined
+      ? "systemd passed no socket: LISTEN_FDS is not set; start the .socket unit, not only the .service"
+      : `systemd passed its sockets to process ${pid}, this is ${process.pid}; start node itself from ExecStart, not a script around it`,
+  );
+}
+
+/**
+ * Whether a descriptor is a listening socket. Exact on Linux; elsewhere any socket counts, unless the environment
+ * says that this is a plain-CGI request (then it is a connected one).
+ */
+export function isListeningSocket(fd: number, env: NodeJS.ProcessEnv): boolean {
+  try {
+    if (!fstatSync(fd).isSocket()) return false;
+  } catch {
+    return false; // closed
+  }
+  try {
+    const inode = /^socket:\[(\d+)\]$/.exec(readlinkSync(`/proc/self/fd/${fd}`))?.[1];
+    if (inode !== undefined) return isListeningInode(inode);
+  } catch {
+    // No /proc on this system.
+  }
+  return !isPlainCgi(env);
+}
+
+/** Whether the environment is that of one CGI request. RFC 3875 §4.1. */
+export function isPlainCgi(env: NodeJS.ProcessEnv): boolean {
+  return env["REQUEST_METHOD"] !== undefined && env["GATEWAY_INTERFACE"] !== undefined;
+}
+
+const UNIX_LISTENING = 0x10000; // __SO_ACCEPTCON in the flags column
+const TCP_LISTEN = "0A";
+
+function isListeningInode(inode: string): boolean {
+  for (const line of readFileSync("/proc/self/net/unix", "utf8").split("\n")) {
+    const columns = line.trim().split(/\s+/);
+    if (columns[6] === inode) return (Number.parseInt(columns[3] ?? "0", 16) & UNIX_LISTENING) !== 0;
+  }
+  for (const table of ["/proc/self/net/tcp", "/proc/self/net/tcp6"]) {
+    for (const line of readTable(table).split("\n")) {
+      const columns = line.trim().split(/\s+/);
+      if (columns[9] === inode) return columns[3] === TCP_LISTEN;
+    }
+  }
+  return false;
+}
+
+/** Empty where the kernel has no IPv6. */
+function readTable(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return "";
+  }
+}

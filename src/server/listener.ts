@@ -1,0 +1,149 @@
+/**
+ * Turns `bind` into listening sockets: opens unix and TCP ones, adopts inherited ones. Accepted sockets go to one
+ * callback; what they carry is not known here.
+ */
+import { createServer, type Server, type Socket } from "node:net";
+import { type Address, isLoopback, parseAddress, printAddress } from "../base/address.ts";
+import { SettingError } from "../base/errors.ts";
+import { isListeningSocket, LISTEN_FD, systemdSockets, systemdSocketsNamed } from "./inherited.ts";
+import type { ResolvedOptions } from "./options.ts";
+import { listenOnUnixSocket } from "./unix-socket.ts";
+
+/** A listening socket. */
+export interface Listener {
+  /** As {@link parseAddress} reads it, with the port that was really taken. */
+  readonly address: string;
+  /** Whether somebody else opened it. */
+  readonly isInherited: boolean;
+  /** Stops accepting and removes the socket file, if it is still ours. */
+  close(): void;
+}
+
+export interface ListenerSink {
+  onSocket(socket: Socket): void;
+  /** Accepting failed, for example for want of descriptors; the listener goes on. */
+  onAcceptError(address: string, error: Error): void;
+}
+
+/**
+ * Opens what `options.bind` names, or finds what was inherited. All or none: when one fails, the others are closed.
+ * @returns an empty list when nothing is named and nothing was inherited
+ * @throws {SettingError} naming the address and the remedy
+ */
+export async function openListeners(
+  options: ResolvedOptions,
+  sink: ListenerSink,
+  env: NodeJS.ProcessEnv,
+): Promise<Listener[]> {
+  const addresses = options.bind.length > 0 ? options.bind.map((text) => parseAddress(text, "bind")) : inherited(env);
+  const listeners: Listener[] = [];
+  try {
+    for (const address of addresses) {
+      if (address.kind !== "systemd") listeners.push(await open(address, options, sink, env));
+      else {
+        for (const { fd } of systemdSocketsNamed(address.name, env)) {
+          listeners.push(await open({ kind: "fd", fd }, options, sink, env));
+        }
+      }
+    }
+  } catch (error) {
+    for (const listener of listeners) listener.close();
+    throw error;
+  }
+  return listeners;
+}
+
+function inherited(env: NodeJS.ProcessEnv): Address[] {
+  if (isListeningSocket(LISTEN_FD, env)) return [{ kind: "fd", fd: LISTEN_FD }];
+  if (systemdSockets(env).length > 0) return [{ kind: "systemd", name: undefined }];
+  return [];
+}
+
+async function open(
+  address: Exclude<Address, { kind: "systemd" }>,
+  options: ResolvedOptions,
+  sink: ListenerSink,
+  env: NodeJS.ProcessEnv,
+): Promise<Listener> {
+  const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => sink.onSocket(socket));
+  const name = printAddress(address);
+  let remove = (): void => {};
+  switch (address.kind) {
+    case "unix":
+      remove = await listenOnUnixSocket(server, address.path, options);
+      break;
+    case "abstract":
+      await listen(server, { path: `\0${address.name}`, backlog: options.backlog }, name);
+      break;
+    case "tcp":
+      refusePublic(address.host, name, options);
+      await listen(server, { host: address.host || "127.0.0.1", port: address.port, backlog: options.backlog }, name);
+      break;
+    case "fd":
+      if (!isListeningSocket(address.fd, env)) {
+        throw new SettingError(
+          "ERR_POSTERN_NO_LISTENER",
+          `bind ${name}: descriptor ${address.fd} is not a listening socket; it must be opened by the process that starts this one`,
+        );
+      }
+      await listen(server, { fd: address.fd, backlog: options.backlog }, name);
+      break;
+  }
+  server.on("error", (error) => sink.onAcceptError(name, error));
+  return {
+    address: boundName(server, address),
+    isInherited: address.kind === "fd",
+    close(): void {
+      remove();
+      server.close();
+    },
+  };
+}
+
+function listen(
+  server: Server,
+  where: { path?: string; host?: string; port?: number; fd?: number; backlog: number },
+  name: string,
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const onError = (cause: NodeJS.ErrnoException): void => reject(listenError(name, cause));
+    server.once("error", onError);
+    server.listen(where, () => {
+      server.off("error", onError);
+      resolve();
+    });
+  });
+}
+
+function refusePublic(host: string, name: string, options: ResolvedOptions): void {
+  if (isLoopback(host) || options.allowedClients.isStated) return;
+  throw new SettingError(
+    "ERR_POSTERN_ADDRESS_PUBLIC",
+    `bind ${name}: other machines can reach this address, and whoever does can claim to be any user; say who may connect with allowedClients (such as 10.0.0.5 or 10.0.0.0/8), or bind a unix socket or 127.0.0.1`,
+  );
+}
+
+function boundName(server: Server, asked: Address): string {
+  const bound = server.address();
+  if (asked.kind === "tcp" && bound !== null && typeof bound === "object") {
+    return printAddress({ kind: "tcp", host: bound.address, port: bound.port });
+  }
+  return printAddress(asked);
+}
+
+function listenError(name: string, cause: NodeJS.ErrnoException): SettingError {
+  if (cause.code === "EADDRINUSE") {
+    return new SettingError(
+      "ERR_POSTERN_SOCKET_IN_USE",
+      `bind ${name}: another process is listening there; stop it or choose another address`,
+      { cause },
+    );
+  }
+  const remedy =
+    cause.code === "EACCES"
+      ? "this user may not use that port; choose one above 1023"
+      : cause.code === "EADDRNOTAVAIL" || cause.code === "ENOTFOUND"
+        ? "this machine has no such address"
+        : cause.message;
+  return new SettingError("ERR_POSTERN_ADDRESS", `bind ${name}: ${remedy}`, { cause });
+}

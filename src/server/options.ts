@@ -1,0 +1,200 @@
+/**
+ * Every option of `serve` and `createServer` with its default, its unit and the reason for the default.
+ * Options are resolved once and frozen; nothing below this file sees an undefined one.
+ */
+import { BlockList, isIP } from "node:net";
+import { SettingError } from "../base/errors.ts";
+import { type Logger, stderrLogger } from "../base/log.ts";
+import { type MountOptions, type MountRule, resolveMountOptions } from "../cgi/mount-options.ts";
+
+/** Bounds on size and count. Every one has an answer: see `docs/errors.md`. */
+export interface Limits {
+  /** Bytes of one request's parameters. Beyond: 431. @default 262144 (four times what nginx can send) */
+  maxParamsBytes?: number;
+  /** Parameters of one request. Beyond: 431. @default 1000 */
+  maxParams?: number;
+  /** Requests open at once on one connection. Beyond: 503. @default 100 (only HAProxy multiplexes) */
+  maxRequestsPerConnection?: number;
+  /** Connections open at once. Beyond: the idlest kept one is closed, else 503. @default 10000 */
+  maxConnections?: number;
+  /**
+   * Bytes of one request's body kept while the application does not read. On a connection that carries one
+   * request at a time the socket is paused instead, from 64 KiB on. @default 1048576
+   */
+  maxUnreadBytes?: number;
+  /** Bytes of an unread body that are dropped before a finished connection is closed anyway. @default 1073741824 */
+  maxDrainBytes?: number;
+}
+
+/** Bounds on time, in milliseconds; 0 turns one off. */
+export interface Timeouts {
+  /** A record, or a request's parameters, begun and not complete. Then: 408. @default 30000 */
+  recordTimeoutMs?: number;
+  /**
+   * A kept connection without a request. @default 0: the web server decides. Closing first makes Apache answer 503
+   * to the request that crosses the close.
+   */
+  idleTimeoutMs?: number;
+  /** A multiplexed request whose full body buffer stalls its siblings. Then: 503. @default 5000 */
+  stallTimeoutMs?: number;
+  /** Waiting for the rest of a body after the answer is complete. @default 30000 */
+  lingerTimeoutMs?: number;
+  /** `close()`: waiting for open requests before their connections are cut. @default 30000 */
+  drainTimeoutMs?: number;
+}
+
+/** Options of `serve` and `createServer`. */
+export interface ServerOptions extends Limits, Timeouts, MountOptions {
+  /**
+   * Where to listen, one or several: `unix:/path`, `/path`, `unix:@abstract`, `host:port`, `:port`, `[::1]:port`,
+   * `fd:N`, `systemd`, `systemd:NAME`. Without it: the socket inherited on descriptor 0, else systemd's, else one
+   * plain-CGI request. See `docs/listening.md`.
+   */
+  bind?: string | readonly string[];
+  /** Permissions of unix sockets. A string is octal. @default 0o660 */
+  mode?: number | string;
+  /** Owner of unix sockets: a user name or id. @default the user of the process */
+  owner?: string | number;
+  /** Group of unix sockets: a group name or id; usually the web server's. @default the group of the process */
+  group?: string | number;
+  /** Connections the kernel keeps waiting. @default 511 */
+  backlog?: number;
+  /**
+   * Who may connect over TCP: addresses or CIDR ranges, or `any`. Needed for every address that is not loopback:
+   * whoever reaches the port can claim to be any user. FCGI_WEB_SERVER_ADDRS adds to it. @default loopback only
+   */
+  allowedClients?: string | readonly string[];
+  /** Show stack traces in error pages. @default `NODE_ENV === "development"` */
+  development?: boolean;
+  /** For fetch applications: `request.url` holds the path inside the mount instead of the whole path. @default false */
+  stripBase?: boolean;
+  /** Where messages go. @default lines on stderr, from level info */
+  logger?: Logger;
+  /** Closes the server when it aborts. */
+  signal?: AbortSignal;
+}
+
+/** {@link ServerOptions} with every default filled in. */
+export interface ResolvedOptions extends Readonly<Required<Limits>>, Readonly<Required<Timeouts>> {
+  readonly bind: readonly string[];
+  readonly mode: number;
+  readonly owner: string | number | undefined;
+  readonly group: string | number | undefined;
+  readonly backlog: number;
+  readonly allowedClients: AllowedClients;
+  readonly development: boolean;
+  readonly stripBase: boolean;
+  readonly mount: MountRule;
+  readonly logger: Logger;
+}
+
+/** Who may connect over TCP. */
+export interface AllowedClients {
+  /** Whether anything was allowed explicitly, which a public address needs. */
+  readonly isStated: boolean;
+  allows(address: string | undefined): boolean;
+}
+
+const COUNTS = {
+  maxParamsBytes: 262144,
+  maxParams: 1000,
+  maxRequestsPerConnection: 100,
+  maxConnections: 10000,
+  maxUnreadBytes: 1048576,
+  maxDrainBytes: 1073741824,
+  backlog: 511,
+} as const;
+
+const TIMES = {
+  recordTimeoutMs: 30000,
+  idleTimeoutMs: 0,
+  stallTimeoutMs: 5000,
+  lingerTimeoutMs: 30000,
+  drainTimeoutMs: 30000,
+} as const;
+
+/** Fills in defaults and checks every value. @throws {SettingError} `ERR_POSTERN_BAD_SETTING` */
+export function resolveOptions(options: ServerOptions, env: NodeJS.ProcessEnv = process.env): ResolvedOptions {
+  const bind = options.bind === undefined ? [] : typeof options.bind === "string" ? [options.bind] : options.bind;
+  return Object.freeze({
+    ...numbers(COUNTS, options, 1),
+    ...numbers(TIMES, options, 0),
+    bind,
+    mode: resolveMode(options.mode),
+    owner: options.owner,
+    group: options.group,
+    allowedClients: resolveAllowedClients(options.allowedClients, env),
+    development: options.development ?? env["NODE_ENV"] === "development",
+    stripBase: options.stripBase ?? false,
+    mount: resolveMountOptions(options),
+    logger: options.logger ?? stderrLogger(),
+  });
+}
+
+function numbers<T extends Readonly<Record<string, number>>>(
+  defaults: T,
+  options: ServerOptions,
+  least: number,
+): { [K in keyof T]: number } {
+  const resolved: Record<string, number> = {};
+  for (const [name, standard] of Object.entries(defaults)) {
+    const value = (options as Readonly<Record<string, unknown>>)[name] ?? standard;
+    if (typeof value !== "number" || !Number.isSafeInteger(value) || value < least) {
+      throw bad(name, value, `a whole number from ${least}`);
+    }
+    resolved[name] = value;
+  }
+  return resolved as { [K in keyof T]: number };
+}
+
+function resolveMode(mode: number | string | undefined): number {
+  if (mode === undefined) return 0o660;
+  const value = typeof mode === "string" && /^(0o?)?[0-7]{3,4}$/.test(mode) ? Number.parseInt(mode.replace("o", ""), 8) : mode;
+  if (typeof value !== "number" || !Number.isInteger(value) || value < 0 || value > 0o777) {
+    throw bad("mode", mode, 'octal permissions such as "0660" or 0o660');
+  }
+  return value;
+}
+
+function resolveAllowedClients(
+  allowed: string | readonly string[] | undefined,
+  env: NodeJS.ProcessEnv,
+): AllowedClients {
+  const entries = typeof allowed === "string" ? allowed.split(",") : [...(allowed ?? [])];
+  // FastCGI 1.0 §3.2: the web server, or an administrator, names who may connect.
+  entries.push(...(env["FCGI_WEB_SERVER_ADDRS"] ?? "").split(","));
+  const stated = entries.map((entry) => entry.trim()).filter((entry) => entry !== "");
+  if (stated.includes("any")) return { isStated: true, allows: () => true };
+  const list = new BlockList();
+  for (const entry of stated) addEntry(list, entry);
+  if (stated.length === 0) {
+    list.addSubnet("127.0.0.0", 8, "ipv4");
+    list.addAddress("::1", "ipv6");
+  }
+  return {
+    isStated: stated.length > 0,
+    allows(address: string | undefined): boolean {
+      if (address === undefined) return false;
+      const plain = address.startsWith("::ffff:") ? address.slice(7) : address;
+      return list.check(plain, isIP(plain) === 6 ? "ipv6" : "ipv4");
+    },
+  };
+}
+
+function addEntry(list: BlockList, entry: string): void {
+  const [address = "", prefix, ...rest] = entry.split("/");
+  const family = isIP(address) === 6 ? "ipv6" : "ipv4";
+  const most = family === "ipv6" ? 128 : 32;
+  const bits = prefix === undefined ? most : Number(prefix);
+  if (isIP(address) === 0 || rest.length > 0 || prefix === "" || !Number.isInteger(bits) || bits < 0 || bits > most) {
+    throw bad("allowedClients", entry, "an IP address, a range such as 10.0.0.0/8, or any");
+  }
+  list.addSubnet(address, bits, family);
+}
+
+function bad(name: string, value: unknown, allowed: string): SettingError {
+  return new SettingError(
+    "ERR_POSTERN_BAD_SETTING",
+    `option ${name}: ${JSON.stringify(value) ?? String(value)} cannot be used, it must be ${allowed}`,
+  );
+}

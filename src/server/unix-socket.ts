@@ -1,0 +1,232 @@
+/**
+ * The file of a unix socket: made without a moment in which the wrong user may connect, never over a live one, never
+ * over something that is not a socket, and removed on exit only if it is still ours.
+ *
+ * The socket is bound under a temporary name beside its place with no permissions at all, given its owner, group
+ * and mode, and then moved into place, which replaces a stale file in one step. A lock file keeps two starting
+ * servers from replacing each other.
+ */
+import { randomBytes } from "node:crypto";
+import {
+  chmodSync,
+  chownSync,
+  closeSync,
+  lstatSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  type Stats,
+  statSync,
+  writeSync,
+} from "node:fs";
+import { connect, type Server } from "node:net";
+import { dirname } from "node:path";
+import { MAX_UNIX_PATH_BYTES } from "../base/address.ts";
+import { SettingError } from "../base/errors.ts";
+import { findGroup, findUser } from "./accounts.ts";
+
+/** Characters that the temporary name adds. */
+const SUFFIX_BYTES = 5;
+/** How long to wait for another server that is starting on the same path, ms. */
+const LOCK_WAIT_MS = 5000;
+
+export interface UnixSocketOptions {
+  readonly mode: number;
+  readonly owner: string | number | undefined;
+  readonly group: string | number | undefined;
+  readonly backlog: number;
+}
+
+/**
+ * Makes `server` listen on a unix socket file.
+ * @returns what removes the file again, if it is still the one made here
+ * @throws {SettingError} ERR_POSTERN_SOCKET_IN_USE, ERR_POSTERN_SOCKET_NOT_A_SOCKET, ERR_POSTERN_SOCKET_OWNER,
+ *   ERR_POSTERN_ADDRESS
+ */
+export async function listenOnUnixSocket(
+  server: Server,
+  path: string,
+  options: UnixSocketOptions,
+): Promise<() => void> {
+  const longest = MAX_UNIX_PATH_BYTES - SUFFIX_BYTES;
+  if (Buffer.byteLength(path) > longest) {
+    throw new SettingError(
+      "ERR_POSTERN_ADDRESS",
+      `unix:${path}: the path has ${Buffer.byteLength(path)} bytes, a socket path may have ${longest}; choose a shorter one, such as one in /run`,
+    );
+  }
+  const uid = options.owner === undefined ? -1 : findUser(options.owner);
+  const gid = options.group === undefined ? -1 : findGroup(options.group);
+  const unlock = await lock(path);
+  try {
+    await refuseUnlessFree(path);
+    const temporary = `${path}.${randomBytes(2).toString("hex")}`;
+    await listenUnseen(server, temporary, options.backlog);
+    try {
+      if (uid >= 0 || gid >= 0) chownSync(temporary, uid, gid);
+      chmodSync(temporary, options.mode);
+      const made = lstatSync(temporary);
+      renameSync(temporary, path);
+      return () => removeIfSame(path, made);
+    } catch (error) {
+      rmSync(temporary, { force: true });
+      throw ownerError(path, options, error);
+    }
+  } finally {
+    unlock();
+  }
+}
+
+/** Binds with all permissions masked off. `listen` binds before it returns, so no other file can slip in. */
+function listenUnseen(server: Server, path: string, backlog: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once("error", (error) => reject(bindError(path, error)));
+    const umask = process.umask(0o777);
+    try {
+      server.listen({ path, backlog }, resolve);
+    } finally {
+      process.umask(umask);
+    }
+  });
+}
+
+async function refuseUnlessFree(path: string): Promise<void> {
+  const before = lstatIfThere(path);
+  if (before === undefined) return;
+  if (!before.isSocket()) {
+    throw new SettingError(
+      "ERR_POSTERN_SOCKET_NOT_A_SOCKET",
+      `unix:${path}: there is ${before.isDirectory() ? "a directory" : "a file"} at this path that is not a socket; nothing was changed, choose another path or remove it yourself`,
+    );
+  }
+  if (await isLive(path)) {
+    const owner = ownerOf(path);
+    throw new SettingError(
+      "ERR_POSTERN_SOCKET_IN_USE",
+      `unix:${path}: another server is listening there${owner}; stop it or choose another path`,
+    );
+  }
+}
+
+/** Whether something accepts on the socket. Connecting is the only way to know: a file alone says nothing. */
+function isLive(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    socket.once("connect", () => {
+      socket.destroy();
+      resolve(true);
+    });
+    // EAGAIN is a full backlog, EACCES a socket of somebody else: both are somebody's.
+    socket.once("error", (error: NodeJS.ErrnoException) => {
+      resolve(error.code !== "ECONNREFUSED" && error.code !== "ENOENT");
+    });
+  });
+}
+
+/** ` (pid 123: node app.js)` when /proc tells, else nothing. */
+function ownerOf(path: string): string {
+  try {
+    const escaped = path.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
+    const line = new RegExp(`^.*? (\\d+) ${escaped}(?:\\.[0-9a-f]{4})?$`, "m").exec(
+      readFileSync("/proc/net/unix", "utf8"),
+    );
+    if (line === null) return "";
+    for (const pid of readdirSync("/proc")) {
+      if (/^\d+$/.test(pid) && holds(pid, `socket:[${line[1]}]`)) {
+        const command = readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ").trim();
+        return ` (pid ${pid}: ${command.slice(0, 200)})`;
+      }
+    }
+  } catch {
+    // No /proc here, or not ours to read: the error message does without it.
+  }
+  return "";
+}
+
+function holds(pid: string, target: string): boolean {
+  try {
+    return readdirSync(`/proc/${pid}/fd`).some((fd) => {
+      try {
+        return readlinkSync(`/proc/${pid}/fd/${fd}`) === target;
+      } catch {
+        return false; // closed meanwhile
+      }
+    });
+  } catch {
+    return false; // another user's process, or gone
+  }
+}
+
+/** Takes `PATH.lock`; a lock left behind by a dead process is taken over. */
+async function lock(path: string): Promise<() => void> {
+  const file = `${path}.lock`;
+  for (const until = Date.now() + LOCK_WAIT_MS; ; ) {
+    try {
+      const fd = openSync(file, "wx", 0o600);
+      writeSync(fd, String(process.pid));
+      closeSync(fd);
+      return () => rmSync(file, { force: true });
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw bindError(path, error as Error);
+      if (isAbandoned(file)) rmSync(file, { force: true });
+      else if (Date.now() > until) {
+        throw new SettingError(
+          "ERR_POSTERN_SOCKET_IN_USE",
+          `unix:${path}: another server is starting there; if none is, remove ${file}`,
+        );
+      } else await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+}
+
+function isAbandoned(file: string): boolean {
+  try {
+    const pid = Number(readFileSync(file, "utf8"));
+    if (pid > 0) process.kill(pid, 0);
+    else return Date.now() - statSync(file).mtimeMs > 1000; // not yet written, or never
+    return false;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "ESRCH";
+  }
+}
+
+function removeIfSame(path: string, made: Stats): void {
+  const now = lstatIfThere(path);
+  if (now !== undefined && now.dev === made.dev && now.ino === made.ino) rmSync(path, { force: true });
+}
+
+function lstatIfThere(path: string): Stats | undefined {
+  try {
+    return lstatSync(path);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "ENOENT") return undefined;
+    throw bindError(path, error as Error);
+  }
+}
+
+function bindError(path: string, cause: Error): SettingError {
+  const { code } = cause as NodeJS.ErrnoException;
+  const directory = dirname(path);
+  const remedy =
+    code === "ENOENT"
+      ? `the directory ${directory} does not exist; create it: mkdir -p ${directory}`
+      : code === "EACCES" || code === "EPERM" || code === "EROFS"
+        ? `this user may not create a file in ${directory}; choose another path or change its owner`
+        : code === "ENOTDIR"
+          ? `a part of ${directory} is a file, not a directory`
+          : cause.message;
+  return new SettingError("ERR_POSTERN_ADDRESS", `unix:${path}: ${remedy}`, { cause });
+}
+
+function ownerError(path: string, options: UnixSocketOptions, cause: unknown): SettingError {
+  const wanted = `owner ${options.owner ?? "(unchanged)"}, group ${options.group ?? "(unchanged)"}`;
+  return new SettingError(
+    "ERR_POSTERN_SOCKET_OWNER",
+    `unix:${path}: cannot set ${wanted}: ${(cause as Error).message}; only root may give a file away, and only to a group it belongs to may a user`,
+    { cause },
+  );
+}
