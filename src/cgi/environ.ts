@@ -94,6 +94,7 @@ export function rawHeaders(params: ParamSource): string[] {
       }
       hostAt = headers.length + 1;
     } else if (name === "authorization") {
+      if (value === "") return; // a RewriteRule with [E=HTTP_AUTHORIZATION:%{HTTP:Authorization}] and nothing to pass
       hasAuthorization = true;
     }
     headers.push(name, value);
@@ -102,10 +103,14 @@ export function rawHeaders(params: ParamSource): string[] {
     const value = strayAuthorization(params);
     if (value !== undefined) pushChecked(headers, "authorization", value);
   }
-  const type = params.get("CONTENT_TYPE");
-  if (type !== undefined && type !== "") pushChecked(headers, "content-type", type);
-  const length = params.get("CONTENT_LENGTH");
-  if (length !== undefined && isLength(length)) headers.push("content-length", length);
+  let type = "";
+  let length = "";
+  params.each("CONTENT_", (param, value) => {
+    if (param === "CONTENT_TYPE") type = value;
+    else if (param === "CONTENT_LENGTH") length = value;
+  });
+  if (type !== "") pushChecked(headers, "content-type", type);
+  if (isLength(length)) headers.push("content-length", length);
   return headers;
 }
 

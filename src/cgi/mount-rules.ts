@@ -1,7 +1,7 @@
 /**
  * The rules of mount.ts for every request its fast path does not take.
  *
- * `rule` names what was done, for `postern explain`. The rules of "auto" in the order they are tried (server and capture that needs it):
+ * `rule` names what was done, for `postern explain`. The rules of "auto" (the options have their own, below):
  *
  * | rule              | SCRIPT_NAME, PATH_INFO for GET /m/a/b             | seen from                         |
  * | ----------------- | ------------------------------------------------- | --------------------------------- |
@@ -17,8 +17,13 @@
  * | front-controller  | "/m/app.fcgi", nothing                            | nginx try_files ... /m/app.fcgi   |
  * | prefix-added      | "/outer", "/m/a/b"                                | a proxy in front took /outer off  |
  * | rewritten         | anything else                                     | internal rewrites                 |
- * | request-uri-decoded | REQUEST_URI is not raw                          | Cherokee                          |
- * | no-request-uri    | REQUEST_URI is absent or not a path               | minimal FastCGI clients           |
+ * | request-uri-decoded | the same, but REQUEST_URI is decoded            | Cherokee                          |
+ * | no-request-uri    | the same, but REQUEST_URI is absent or no path    | minimal FastCGI clients           |
+ * | asterisk          | REQUEST_URI is "*"                                | OPTIONS *                         |
+ *
+ * What cannot be known: h2o's mount (SCRIPT_NAME is always empty), the mount of a ProxyPass without SetEnvIf or of a
+ * SetHandler, a lighttpd "/" without fix-root-scriptname but for GET / itself, and whether HAProxy's or lighttpd's
+ * "/m" alone is a mount or a path. `base` states it.
  */
 
 import { clip } from "../base/text.ts";

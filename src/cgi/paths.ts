@@ -7,16 +7,17 @@
 
 const HEX = "0123456789ABCDEF";
 const PERCENT = 0x25;
+const DOT = 0x2e;
 /** The character code of "/". */
 export const SLASH = 0x2f;
 
-/** pchar of RFC 3986 §3.3 plus the slash: what a path may hold unencoded. */
-const PATH_BYTES: ReadonlySet<number> = new Set(
-  Array.from(
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$&'()*+,;=:@/",
-    (character) => character.charCodeAt(0),
-  ),
-);
+/** By byte, 1 for pchar of RFC 3986 §3.3 and the slash: what a path may hold unencoded. */
+const PATH_BYTES: Uint8Array = new Uint8Array(256);
+for (const byte of Buffer.from(
+  "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$&'()*+,;=:@/",
+)) {
+  PATH_BYTES[byte] = 1;
+}
 
 /** Percent-encodes decoded bytes for use as a path. The inverse of {@link decodePath}. */
 export function encodePath(decoded: string): string {
@@ -24,7 +25,7 @@ export function encodePath(decoded: string): string {
   let from = 0;
   for (let at = 0; at < decoded.length; at++) {
     const byte = decoded.charCodeAt(at);
-    if (PATH_BYTES.has(byte)) continue;
+    if (PATH_BYTES[byte] === 1) continue;
     encoded += `${decoded.slice(from, at)}%${HEX[byte >> 4]}${HEX[byte & 15]}`;
     from = at + 1;
   }
@@ -33,16 +34,22 @@ export function encodePath(decoded: string): string {
 
 /** Decodes every `%XX`; what is not hexadecimal stays as it is, as lighttpd, h2o and Cherokee leave `/bad%zz`. */
 export function decodePath(raw: string, keepsSlash = false): string {
-  let decoded = "";
-  let from = 0;
-  for (let at = raw.indexOf("%"); at >= 0; at = raw.indexOf("%", at + 1)) {
-    const byte = escapedByte(raw, at);
-    if (byte < 0 || (keepsSlash && byte === SLASH)) continue;
-    decoded += raw.slice(from, at) + String.fromCharCode(byte);
-    from = at + 3;
-    at += 2;
+  let at = raw.indexOf("%");
+  if (at < 0) return raw;
+  // Bytes, not pieces of string: a rope of a thousand escapes is slow to straighten.
+  const bytes = Buffer.from(raw, "latin1");
+  let end = at;
+  for (; at < raw.length; at++) {
+    const code = bytes[at]!;
+    const byte = code === PERCENT ? escapedByte(raw, at) : -1;
+    if (byte < 0 || (keepsSlash && byte === SLASH)) {
+      bytes[end++] = code;
+    } else {
+      bytes[end++] = byte;
+      at += 2;
+    }
   }
-  return decoded + raw.slice(from);
+  return bytes.toString("latin1", 0, end);
 }
 
 /** The byte that `%XX` at `at` stands for, or -1. */
@@ -62,15 +69,26 @@ function hexDigit(code: number): number {
 /** Merges slashes and resolves dot segments, as nginx, Apache, lighttpd and Cherokee do to PATH_INFO. */
 function normalizePath(decoded: string): string {
   if (!decoded.includes("//") && !decoded.includes("/.")) return decoded;
-  const kept: string[] = [];
-  const segments = decoded.split("/");
-  for (const segment of segments) {
-    if (segment === "..") kept.pop();
-    else if (segment !== "" && segment !== ".") kept.push(segment);
+  // In place: behind its slash, what is kept never gets ahead of what is read.
+  const bytes = Buffer.from(decoded.startsWith("/") ? decoded : `/${decoded}`, "latin1");
+  let kept = 0;
+  let isFolder = false;
+  for (let at = 0; at < bytes.length; ) {
+    const start = at + 1;
+    at = bytes.indexOf(SLASH, start);
+    isFolder = at < 0 && start === bytes.length;
+    if (at < 0) at = bytes.length;
+    const length = at - start;
+    if (length === 0) continue;
+    if (length <= 2 && bytes[start] === DOT && bytes[at - 1] === DOT) {
+      isFolder = true;
+      if (length === 2) kept = Math.max(bytes.subarray(0, kept).lastIndexOf(SLASH), 0);
+      continue;
+    }
+    bytes.copyWithin(kept, start - 1, at);
+    kept += length + 1;
   }
-  const last = segments.at(-1);
-  const isFolder = last === "" || last === "." || last === "..";
-  return kept.length === 0 ? "/" : `/${kept.join("/")}${isFolder ? "/" : ""}`;
+  return bytes.toString("latin1", 0, kept) + (isFolder || kept === 0 ? "/" : "");
 }
 
 /**
@@ -80,7 +98,8 @@ function normalizePath(decoded: string): string {
 export function isSamePath(raw: string, decoded: string): boolean {
   if (raw === decoded) return true;
   const wanted = normalizePath(decoded);
-  return normalizePath(decodePath(raw)) === wanted || normalizePath(decodePath(raw, true)) === wanted;
+  if (normalizePath(decodePath(raw)) === wanted) return true;
+  return /%2f/i.test(raw) && normalizePath(decodePath(raw, true)) === wanted;
 }
 
 /** Where in `raw` the decoded prefix ends, when it does so at the end of a segment; else -1. */

@@ -16,7 +16,7 @@
  * mod_authnz_fcgi and mod_fcgid then send no STDIN record at all, lighttpd an empty one).
  *
  * Invariants: 1. records of ids not in the table are ignored (§3.3); 2. an id is in the table from its BEGIN_REQUEST
- * to its END_REQUEST and, when the connection is to close afterwards, to the end of its input; 3. no state holds more
+ * to its END_REQUEST and to the end of its input, or until the id is begun again; 3. no state holds more
  * than `limits` allow: at most twice `maxRequests` ids are in the table; 4. a RemoteProtocolError of scope
  * "connection" is thrown out of `receive`, and nothing may be received afterwards; 5. a sink may call anything here
  * but `receive` at any time, and is told nothing more once its request is gone.
@@ -32,8 +32,8 @@ import {
   MAX_CONTENT_BYTES,
   ProtocolStatus,
   RecordType,
-  recordTypeName,
   Role,
+  recordTypeName,
   ValueName,
 } from "./records.ts";
 
@@ -74,8 +74,11 @@ const RUNNING = 1;
 const REFUSED = 2;
 const GONE = 3;
 
-/** Params of a refused request that are skipped before the connection is given up. */
+/** Params of a refused request that are skipped, beyond those allowed, before the connection is given up. */
 const MAX_SKIPPED_PARAMS_BYTES = 1 << 20;
+
+/** Pieces a params text may consist of: each takes 32 bytes of its own, and a piece may be one byte. */
+const FLATTEN_PIECES = 1024;
 
 const NO_PARAMS = Params.from([]);
 
@@ -104,7 +107,8 @@ export class AppRequest {
   awaitsInput = true;
   /** @internal */ state: number = PARAMS;
   /** @internal */ paramsText = "";
-  /** @internal */ skippedBytes = 0;
+  /** @internal */ paramsBytes = 0; // received, skipped ones included
+  /** @internal */ paramsPieces = 0;
   /** @internal */ error: RemoteProtocolError | undefined = undefined; // why it was refused or lost
   /** @internal */ stdinEnded: boolean;
   /** @internal */ dataEnded: boolean;
@@ -142,7 +146,9 @@ export class AppConnection implements RecordSink {
   #id = 0;
   #length = 0;
   #request: AppRequest | undefined = undefined; // the one the record belongs to, if it is in the table
-  #body = ""; // content of a record that is needed whole: BEGIN_REQUEST, GET_VALUES
+  #begin = 0; // the first four content bytes of a BEGIN_REQUEST: role (2), flags, reserved
+  #beginBytes = 0;
+  #values = ""; // content of a GET_VALUES
   #open = 0; // requests in the table that are not GONE
   #closesWhenIdle = false; // some request came without KEEP_CONN
   #multiplexes = false;
@@ -273,11 +279,10 @@ export class AppConnection implements RecordSink {
     if (!request.keepConn) this.#closesWhenIdle = true;
     const { sink } = request;
     this.#release(request);
-    request.readsOn = readsOn && !request.inputEnded;
+    request.readsOn = readsOn;
+    // Else it stays in the table: if the connection is to close, its input must have been seen to end.
     if (request.inputEnded) this.#requests.delete(request.id);
     else if (readsOn) request.sink = sink;
-    // A connection that is to close keeps the request in the table, deaf: its input must be seen to end.
-    else if (!this.#closesWhenIdle) this.#requests.delete(request.id);
   }
 
   #release(request: AppRequest): void {
@@ -294,10 +299,15 @@ export class AppConnection implements RecordSink {
     this.#id = id;
     this.#length = contentLength;
     this.#request = this.#requests.get(id);
-    this.#body = "";
-    if (type === RecordType.BeginRequest && contentLength !== 8) {
-      throw fatal("ERR_POSTERN_RECORD_BODY", `BEGIN_REQUEST with ${contentLength} bytes of content instead of 8`);
+    if (type === RecordType.BeginRequest) {
+      this.#beginBytes = 0;
+      if (contentLength === 8) return;
+      throw fatal(
+        "ERR_POSTERN_RECORD_BODY",
+        `BEGIN_REQUEST with ${contentLength} bytes of content instead of 8`,
+      );
     }
+    if (type === RecordType.GetValues) this.#values = "";
   }
 
   onContent(chunk: Buffer, start: number, end: number): void {
@@ -317,8 +327,12 @@ export class AppConnection implements RecordSink {
         request.sink.onData(chunk, start, end);
         break;
       case RecordType.BeginRequest:
+        for (let at = start; at < end && this.#beginBytes < 4; at++, this.#beginBytes++) {
+          this.#begin = (this.#begin << 8) | chunk[at]!;
+        }
+        break;
       case RecordType.GetValues:
-        this.#body += chunk.toString("latin1", start, end);
+        this.#values += chunk.toString("latin1", start, end);
         break;
     }
   }
@@ -326,13 +340,13 @@ export class AppConnection implements RecordSink {
   onRecordEnd(): void {
     const request = this.#request;
     if (request === undefined) {
-      if (this.#type === RecordType.BeginRequest) this.#begin();
+      if (this.#type === RecordType.BeginRequest) this.#beginRequest();
       else if (this.#id === MANAGEMENT_ID) this.#manage();
       return;
     }
     switch (this.#type) {
       case RecordType.BeginRequest:
-        this.#begin();
+        this.#beginRequest();
         break;
       case RecordType.Params:
         if (this.#length === 0) this.#paramsEnd(request);
@@ -355,18 +369,19 @@ export class AppConnection implements RecordSink {
     else this.#writer.writeFixed(RecordType.UnknownType, MANAGEMENT_ID, this.#type << 24, 0);
   }
 
-  #begin(): void {
+  #beginRequest(): void {
     const id = this.#id;
-    const body = this.#body;
-    const role = (body.charCodeAt(0) << 8) | body.charCodeAt(1);
-    const keepConn = (body.charCodeAt(2) & KEEP_CONN) !== 0;
+    const role = this.#begin >>> 16;
+    const keepConn = ((this.#begin >>> 8) & KEEP_CONN) !== 0;
     if (id === MANAGEMENT_ID) throw fatal("ERR_POSTERN_REQUEST_ID", "BEGIN_REQUEST with request id 0");
     if (this.isFinished || this.#lost) return; // our side is closed: nothing could be answered
     const before = this.#request;
     if (before !== undefined && before.state !== GONE) {
       throw fatal("ERR_POSTERN_REQUEST_ID_REUSED", `BEGIN_REQUEST for request ${id}, which is still open`);
     }
-    if (before !== undefined) this.#supersede(before);
+    if (before !== undefined) this.#forget(before);
+    if (this.#requests.size >= 2 * this.#limits.maxRequests) this.#forgetEnded();
+    if (this.#lost) return; // by a sink that was told so
     if (this.#open > 0) this.#multiplexes = true;
     const known = isRole(role);
     const request = new AppRequest(id, known ? role : Role.Responder, keepConn);
@@ -376,46 +391,45 @@ export class AppConnection implements RecordSink {
     if (!known) this.end(request, 0, ProtocolStatus.UnknownRole);
   }
 
-  /** The id of an ended request is begun again: the rest of its input will never come. */
-  #supersede(before: AppRequest): void {
-    const sink = before.sink;
-    before.sink = deaf;
-    this.#requests.delete(before.id);
-    const message = `the input of request ${before.id} was not complete when its id was begun again`;
-    if (before.readsOn) sink.onAbort(new RemoteProtocolError("ERR_POSTERN_ABORTED", message, "request"));
+  /** Room for new requests: input that has not ended by now may never do so. */
+  #forgetEnded(): void {
+    for (const request of [...this.#requests.values()]) {
+      if (request.state === GONE) this.#forget(request);
+    }
+  }
+
+  /** No more input of an ended request is expected. */
+  #forget(request: AppRequest): void {
+    const sink = request.sink;
+    request.sink = deaf;
+    this.#requests.delete(request.id);
+    const message = `the input of request ${request.id} did not end`;
+    if (request.readsOn) sink.onAbort(new RemoteProtocolError("ERR_POSTERN_ABORTED", message, "request"));
   }
 
   /** Refuses a request beyond the limit with a page; a peer that goes on beginning them loses the connection. */
   #checkCount(request: AppRequest): void {
     const most = this.#limits.maxRequests;
-    const held = this.#requests.size;
-    if (held < most) return;
-    const message = `${held + 1} requests open on one connection, the limit is ${most}`;
-    if (held >= 2 * most) throw fatal("ERR_POSTERN_TOO_MANY_REQUESTS", message);
+    if (this.#open < most) return;
+    const message = `${this.#open + 1} requests open on one connection, the limit is ${most}`;
+    if (this.#open >= 2 * most) throw fatal("ERR_POSTERN_TOO_MANY_REQUESTS", message);
     this.#refuse(request, new RemoteProtocolError("ERR_POSTERN_TOO_MANY_REQUESTS", message, "request"));
   }
 
   #addParams(request: AppRequest, chunk: Buffer, start: number, end: number): void {
+    const most = this.#limits.maxParamsBytes;
+    request.paramsBytes += end - start;
     if (request.state === PARAMS) {
-      const most = this.#limits.maxParamsBytes;
-      if (request.paramsText.length + end - start <= most) {
+      if (request.paramsBytes <= most) {
         request.paramsText += chunk.toString("latin1", start, end);
+        if (++request.paramsPieces % FLATTEN_PIECES === 0) flatten(request.paramsText);
         return;
       }
-      this.#refuse(
-        request,
-        new RemoteProtocolError(
-          "ERR_POSTERN_PARAMS_TOO_LARGE",
-          `parameters of request ${request.id} exceed ${most} bytes`,
-          "request",
-        ),
-      );
+      const message = `parameters of request ${request.id} exceed ${most} bytes`;
+      this.#refuse(request, new RemoteProtocolError("ERR_POSTERN_PARAMS_TOO_LARGE", message, "request"));
     }
-    if (request.state === REFUSED) {
-      request.skippedBytes += end - start;
-      if (request.skippedBytes > MAX_SKIPPED_PARAMS_BYTES) {
-        throw fatal(request.error!.code, `${request.error!.message}, and kept coming`);
-      }
+    if (request.state === REFUSED && request.paramsBytes > most + MAX_SKIPPED_PARAMS_BYTES) {
+      throw fatal(request.error!.code, `${request.error!.message}, and kept coming`);
     }
   }
 
@@ -446,8 +460,7 @@ export class AppConnection implements RecordSink {
       if (request.isGone) {
         // It was answered at once, or the connection was lost meanwhile.
         if (request.error !== undefined) sink.onAbort(request.error);
-        else if (request.readsOn) request.sink = sink;
-        return;
+        if (request.error !== undefined || !request.readsOn) return;
       }
       request.sink = sink;
       if (request.stdinEnded) sink.onStdinEnd();
@@ -482,7 +495,11 @@ export class AppConnection implements RecordSink {
     this.end(request, 0, ProtocolStatus.RequestComplete);
     this.#requests.delete(request.id); // its input may stop anywhere
     sink.onAbort(
-      new RemoteProtocolError("ERR_POSTERN_ABORTED", `the web server aborted request ${request.id}`, "request"),
+      new RemoteProtocolError(
+        "ERR_POSTERN_ABORTED",
+        `the web server aborted request ${request.id}`,
+        "request",
+      ),
     );
   }
 
@@ -491,9 +508,10 @@ export class AppConnection implements RecordSink {
     this.#multiplexes = true;
     const values: [string, string][] = [];
     const { maxConnections, maxRequests } = this.#limits;
-    const asked = decodeValues(this.#body);
+    const asked = decodeValues(this.#values);
     if (asked.has(ValueName.MaxConnections)) values.push([ValueName.MaxConnections, `${maxConnections}`]);
-    if (asked.has(ValueName.MaxRequests)) values.push([ValueName.MaxRequests, `${maxConnections * maxRequests}`]);
+    if (asked.has(ValueName.MaxRequests))
+      values.push([ValueName.MaxRequests, `${maxConnections * maxRequests}`]);
     if (asked.has(ValueName.Multiplex)) values.push([ValueName.Multiplex, maxRequests > 1 ? "1" : "0"]);
     this.#writer.writeRecord(RecordType.GetValuesResult, MANAGEMENT_ID, encodeParams(values));
   }
@@ -503,8 +521,15 @@ function decodeValues(text: string): Params {
   try {
     return Params.decode(text, MAX_CONTENT_BYTES);
   } catch (cause) {
-    throw new RemoteProtocolError("ERR_POSTERN_PARAMS_MALFORMED", "malformed GET_VALUES", "connection", { cause });
+    throw new RemoteProtocolError("ERR_POSTERN_PARAMS_MALFORMED", "malformed GET_VALUES", "connection", {
+      cause,
+    });
   }
+}
+
+/** Makes one string of the pieces a string was added up from: V8 does so when it is asked for a character. */
+function flatten(text: string): number {
+  return text.charCodeAt(0);
 }
 
 function fatal(code: ErrorCode, message: string): RemoteProtocolError {

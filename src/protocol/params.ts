@@ -11,15 +11,25 @@ import { RemoteProtocolError } from "../base/errors.ts";
 /** How a length is written: one byte below 128, else four with the top bit set. FastCGI 1.0 §3.4. */
 const LONG_LENGTH = 0x80;
 
+/** Marks kept per pair: where its name begins, where its value begins, where it ends. */
+const MARKS = 3;
+/**
+ * Where decode() puts marks before it knows how many there are; what it holds between calls means nothing.
+ * An ordinary array: a slice of it takes a sixth of the time of an Int32Array's (160 and 970 ns for 26 pairs).
+ */
+const scratch: number[] = [];
+
 /** The decoded pairs of one request. Immutable; duplicates are kept in wire order. */
 export class Params implements Iterable<[name: string, value: string]> {
   readonly #text: string;
+  readonly #marks: readonly number[];
   /** Number of pairs, duplicates included. */
   readonly size: number;
 
-  private constructor(text: string, size: number) {
+  private constructor(text: string, marks: readonly number[]) {
     this.#text = text;
-    this.size = size;
+    this.#marks = marks;
+    this.size = marks.length / MARKS;
   }
 
   /**
@@ -30,7 +40,7 @@ export class Params implements Iterable<[name: string, value: string]> {
    */
   static decode(text: string, maxCount: number): Params {
     const length = text.length;
-    let count = 0;
+    let marked = 0;
     let at = 0;
     while (at < length) {
       let nameLength = text.charCodeAt(at++);
@@ -44,23 +54,28 @@ export class Params implements Iterable<[name: string, value: string]> {
         valueLength = longLength(text, at - 1);
         at += 3;
       }
-      at += nameLength + valueLength;
-      if (!(at <= length)) {
+      const end = at + nameLength + valueLength;
+      if (!(end <= length)) {
         throw new RemoteProtocolError(
           "ERR_POSTERN_PARAMS_MALFORMED",
-          `parameter ${count + 1} claims more bytes than the ${length} of the whole stream`,
+          `parameter ${marked / MARKS + 1} claims more bytes than the ${length} of the whole stream`,
           "request",
         );
       }
-      if (++count > maxCount) {
+      if (marked === maxCount * MARKS) {
         throw new RemoteProtocolError(
           "ERR_POSTERN_PARAMS_TOO_MANY",
           `more than ${maxCount} parameters`,
           "request",
         );
       }
+      scratch[marked] = at;
+      scratch[marked + 1] = at + nameLength;
+      scratch[marked + 2] = end;
+      marked += MARKS;
+      at = end;
     }
-    return new Params(text, count);
+    return new Params(text, scratch.slice(0, marked));
   }
 
   /** Params from pairs in memory, as tests, plain CGI and the gateway have them. Characters above U+00FF are refused. */
@@ -71,30 +86,25 @@ export class Params implements Iterable<[name: string, value: string]> {
   /** The value of `name` as latin1, the last one when it was sent more than once; undefined when it was not sent. */
   get(name: string): string | undefined {
     const text = this.#text;
-    const length = text.length;
+    const marks = this.#marks;
     const wanted = name.length;
-    let start = -1;
-    let end = 0;
-    let at = 0;
-    while (at < length) {
-      let nameLength = text.charCodeAt(at++);
-      if (nameLength >= LONG_LENGTH) {
-        nameLength = longLength(text, at - 1);
-        at += 3;
+    // Names of one length are many (REQUEST_URI, SCRIPT_NAME, SERVER_NAME): two characters tell most apart.
+    const last = name.charCodeAt(wanted - 1);
+    const middle = name.charCodeAt(wanted >> 1);
+    for (let mark = marks.length - MARKS; mark >= 0; mark -= MARKS) {
+      const nameAt = marks[mark]!;
+      const valueAt = marks[mark + 1]!;
+      if (
+        valueAt - nameAt === wanted &&
+        (wanted === 0 ||
+          (text.charCodeAt(valueAt - 1) === last &&
+            text.charCodeAt(nameAt + (wanted >> 1)) === middle &&
+            text.startsWith(name, nameAt)))
+      ) {
+        return text.substring(valueAt, marks[mark + 2]!);
       }
-      let valueLength = text.charCodeAt(at++);
-      if (valueLength >= LONG_LENGTH) {
-        valueLength = longLength(text, at - 1);
-        at += 3;
-      }
-      const valueAt = at + nameLength;
-      if (nameLength === wanted && text.startsWith(name, at)) {
-        start = valueAt;
-        end = valueAt + valueLength;
-      }
-      at = valueAt + valueLength;
     }
-    return start < 0 ? undefined : text.substring(start, end);
+    return undefined;
   }
 
   /** Whether `name` was sent, even with an empty value. */
@@ -105,25 +115,13 @@ export class Params implements Iterable<[name: string, value: string]> {
   /** Calls `visit` for each pair whose name starts with `prefix`, in wire order, duplicates included. */
   each(prefix: string, visit: (name: string, value: string) => void): void {
     const text = this.#text;
-    const length = text.length;
-    let at = 0;
-    while (at < length) {
-      let nameLength = text.charCodeAt(at++);
-      if (nameLength >= LONG_LENGTH) {
-        nameLength = longLength(text, at - 1);
-        at += 3;
+    const marks = this.#marks;
+    for (let mark = 0; mark < marks.length; mark += MARKS) {
+      const nameAt = marks[mark]!;
+      const valueAt = marks[mark + 1]!;
+      if (text.startsWith(prefix, nameAt) && valueAt - nameAt >= prefix.length) {
+        visit(text.substring(nameAt, valueAt), text.substring(valueAt, marks[mark + 2]!));
       }
-      let valueLength = text.charCodeAt(at++);
-      if (valueLength >= LONG_LENGTH) {
-        valueLength = longLength(text, at - 1);
-        at += 3;
-      }
-      const valueAt = at + nameLength;
-      const next = valueAt + valueLength;
-      if (nameLength >= prefix.length && text.startsWith(prefix, at)) {
-        visit(text.substring(at, valueAt), text.substring(valueAt, next));
-      }
-      at = next;
     }
   }
 

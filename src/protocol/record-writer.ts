@@ -56,7 +56,8 @@ export class RecordWriter {
   /** Adds latin1 text to a stream in one record: a header block must not be split (HAProxy 2.6 crashes). At most 65528 characters. */
   writeWhole(type: number, id: number, text: string): void {
     if (text.length === 0) return;
-    if (text.length > FULL_CONTENT_BYTES) throw new RangeError(`${text.length} bytes do not fit in one record`);
+    if (text.length > FULL_CONTENT_BYTES)
+      throw new RangeError(`${text.length} bytes do not fit in one record`);
     const at = this.#grow(type, id, text.length);
     this.#slab!.write(text, at, "latin1");
   }
@@ -102,7 +103,8 @@ export class RecordWriter {
 
   /** Adds one record that is part of no stream, so joined to no other; at most 65528 bytes. */
   writeRecord(type: number, id: number, content: Uint8Array): void {
-    if (content.length > FULL_CONTENT_BYTES) throw new RangeError(`${content.length} bytes do not fit in one record`);
+    if (content.length > FULL_CONTENT_BYTES)
+      throw new RangeError(`${content.length} bytes do not fit in one record`);
     const at = this.#header(type, id, content.length, content.length);
     this.#open = -1;
     this.#slab!.set(content, at);

@@ -30,8 +30,8 @@ import {
   MAX_REQUEST_ID,
   ProtocolStatus,
   RecordType,
-  recordTypeName,
   type Role,
+  recordTypeName,
 } from "./records.ts";
 
 /** Takes the answer to one request. Chunks are only lent: copy what must outlive the call. */
@@ -207,9 +207,11 @@ export class WebConnection implements RecordSink {
    * @throws {UsageError} `ERR_POSTERN_TOO_MANY_REQUESTS` while an answer is awaited
    */
   getValues(names: readonly string[]): void {
-    if (this.#valuesAsked) throw new UsageError("ERR_POSTERN_TOO_MANY_REQUESTS", "GET_VALUES is already under way");
+    if (this.#valuesAsked)
+      throw new UsageError("ERR_POSTERN_TOO_MANY_REQUESTS", "GET_VALUES is already under way");
     const content = encodeParams(names.map((name) => [name, ""] as const));
-    if (content.length > MAX_CONTENT_BYTES) throw new RangeError("GET_VALUES is one record: ask for fewer names");
+    if (content.length > MAX_CONTENT_BYTES)
+      throw new RangeError("GET_VALUES is one record: ask for fewer names");
     this.#valuesAsked = true;
     if (content.length === 0) this.#writer.endStream(RecordType.GetValues, MANAGEMENT_ID);
     else this.#writer.writeBytes(RecordType.GetValues, MANAGEMENT_ID, content);
@@ -253,7 +255,10 @@ export class WebConnection implements RecordSink {
       case RecordType.GetValuesResult:
       case RecordType.UnknownType:
         if (id !== MANAGEMENT_ID || !this.#valuesAsked) {
-          throw fatal("ERR_POSTERN_RECORD_BODY", `${recordTypeName(type)} that nobody asked for (request id ${id})`);
+          throw fatal(
+            "ERR_POSTERN_RECORD_BODY",
+            `${recordTypeName(type)} that nobody asked for (request id ${id})`,
+          );
         }
         if (type === RecordType.UnknownType) this.#checkLength(8);
         break;
@@ -318,7 +323,10 @@ export class WebConnection implements RecordSink {
     if (this.#type === RecordType.UnknownType) {
       const type = this.#body.charCodeAt(0);
       if (type !== RecordType.GetValues) {
-        throw fatal("ERR_POSTERN_RECORD_BODY", `UNKNOWN_TYPE for ${recordTypeName(type)}, which was never sent`);
+        throw fatal(
+          "ERR_POSTERN_RECORD_BODY",
+          `UNKNOWN_TYPE for ${recordTypeName(type)}, which was never sent`,
+        );
       }
       this.#sink.onValues(undefined);
       return;
@@ -327,9 +335,14 @@ export class WebConnection implements RecordSink {
     try {
       values = Params.decode(this.#body, MAX_CONTENT_BYTES);
     } catch (cause) {
-      throw new RemoteProtocolError("ERR_POSTERN_PARAMS_MALFORMED", "malformed GET_VALUES_RESULT", "connection", {
-        cause,
-      });
+      throw new RemoteProtocolError(
+        "ERR_POSTERN_PARAMS_MALFORMED",
+        "malformed GET_VALUES_RESULT",
+        "connection",
+        {
+          cause,
+        },
+      );
     }
     this.#sink.onValues(values);
   }
@@ -350,7 +363,10 @@ export class WebConnection implements RecordSink {
   #checkLength(bytes: number): void {
     if (this.#length !== bytes) {
       const name = recordTypeName(this.#type);
-      throw fatal("ERR_POSTERN_RECORD_BODY", `${name} with ${this.#length} bytes of content instead of ${bytes}`);
+      throw fatal(
+        "ERR_POSTERN_RECORD_BODY",
+        `${name} with ${this.#length} bytes of content instead of ${bytes}`,
+      );
     }
   }
 }

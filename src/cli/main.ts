@@ -1,0 +1,39 @@
+#!/usr/bin/env node
+/** The `postern` command: parses, runs one command, prints what went wrong in one sentence, sets the exit code. */
+import { Command, CommanderError } from "commander";
+import { PosternError, SettingError } from "../base/errors.ts";
+import { serveCommand } from "./commands/serve.ts";
+import { packageVersion } from "./version.ts";
+
+/** Exit codes; `docs/cli.md` lists them. */
+const FAILURE = 1;
+const USAGE = 2;
+const APP_LOAD = 4;
+
+const program = new Command("postern")
+  .description("FastCGI for JavaScript: run an application behind the web server you have.")
+  .version(packageVersion(), "-V, --version", "print the version")
+  .helpOption("-h, --help", "print this help")
+  .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, "postern: ")) })
+  .showHelpAfterError("(postern --help lists what there is)")
+  .exitOverride();
+
+program.addCommand(serveCommand());
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  process.exitCode = report(error);
+}
+
+function report(error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : USAGE;
+  if (error instanceof PosternError) {
+    process.stderr.write(`postern: ${error.message}\n`);
+    if (error.code === "ERR_POSTERN_APP_LOAD" || error.code === "ERR_POSTERN_BAD_APP") return APP_LOAD;
+    return error instanceof SettingError ? USAGE : FAILURE;
+  }
+  // Not an operator's mistake but ours: the stack is what a bug report needs.
+  process.stderr.write(`postern: a bug in Postern\n${error instanceof Error ? error.stack : String(error)}\n`);
+  return FAILURE;
+}
