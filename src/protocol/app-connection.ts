@@ -190,6 +190,22 @@ export class AppConnection implements RecordSink {
     return false;
   }
 
+  /** Whether a request is open whose answer has begun: the web server must not take that part for the whole. */
+  get isAnswering(): boolean {
+    for (const request of this.#requests.values()) {
+      if (request.state !== GONE && request.hasStdout) return true;
+    }
+    return false;
+  }
+
+  /** Whether input of any request is still to come. */
+  get isReceivingInput(): boolean {
+    for (const request of this.#requests.values()) {
+      if (request.awaitsInput && !request.inputEnded) return true;
+    }
+    return false;
+  }
+
   /** Whether the peer owes bytes: a record or a request's PARAMS have begun and are not complete. */
   get isPartial(): boolean {
     if (this.#reader.isPartial) return true;
@@ -374,14 +390,14 @@ export class AppConnection implements RecordSink {
     const role = this.#begin >>> 16;
     const keepConn = ((this.#begin >>> 8) & KEEP_CONN) !== 0;
     if (id === MANAGEMENT_ID) throw fatal("ERR_POSTERN_REQUEST_ID", "BEGIN_REQUEST with request id 0");
-    if (this.isFinished || this.#lost) return; // our side is closed: nothing could be answered
+    if (this.isFinished) return; // our side is closed: nothing could be answered
     const before = this.#request;
     if (before !== undefined && before.state !== GONE) {
       throw fatal("ERR_POSTERN_REQUEST_ID_REUSED", `BEGIN_REQUEST for request ${id}, which is still open`);
     }
     if (before !== undefined) this.#forget(before);
     if (this.#requests.size >= 2 * this.#limits.maxRequests) this.#forgetEnded();
-    if (this.#lost) return; // by a sink that was told so
+    if (this.#lost) return;
     if (this.#open > 0) this.#multiplexes = true;
     const known = isRole(role);
     const request = new AppRequest(id, known ? role : Role.Responder, keepConn);
@@ -400,11 +416,10 @@ export class AppConnection implements RecordSink {
 
   /** No more input of an ended request is expected. */
   #forget(request: AppRequest): void {
-    const sink = request.sink;
-    request.sink = deaf;
     this.#requests.delete(request.id);
+    if (!request.readsOn) return;
     const message = `the input of request ${request.id} did not end`;
-    if (request.readsOn) sink.onAbort(new RemoteProtocolError("ERR_POSTERN_ABORTED", message, "request"));
+    request.sink.onAbort(new RemoteProtocolError("ERR_POSTERN_ABORTED", message, "request"));
   }
 
   /** Refuses a request beyond the limit with a page; a peer that goes on beginning them loses the connection. */

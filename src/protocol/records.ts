@@ -53,6 +53,12 @@ export const ProtocolStatus = {
 } as const;
 export type ProtocolStatus = (typeof ProtocolStatus)[keyof typeof ProtocolStatus];
 
+/**
+ * Not a record: version 0, which a web server can neither parse nor skip. Written where a body breaks off, because
+ * many web servers take the end of the connection alone for the end of the body.
+ */
+export const BROKEN_RECORD: Uint8Array = new Uint8Array(8);
+
 /** Names a web server may ask for with GET_VALUES. FastCGI 1.0 §4.1. */
 export const ValueName = {
   MaxConnections: "FCGI_MAX_CONNS",

@@ -1,0 +1,55 @@
+import { defineConfig, type ViteUserConfig } from "vitest/config";
+
+/**
+ * Two projects, so that `--project fast` is everything that needs no web server. They run one after the other:
+ * the end-to-end tests start real servers and measure time and memory, and two of them at once on two cores
+ * would measure each other.
+ */
+const shared = {
+  pool: "forks",
+  // A deprecated call is a failure here before it is one in somebody's terminal.
+  execArgv: ["--throw-deprecation"],
+  setupFiles: ["test/support/setup.ts"],
+  unstubEnvs: true,
+} satisfies ViteUserConfig["test"];
+
+const config: ViteUserConfig = defineConfig({
+  test: {
+    globalSetup: ["test/support/global-setup.ts"],
+    coverage: {
+      provider: "v8",
+      include: ["src/**/*.ts"],
+      reporter: ["text-summary", "html"],
+      thresholds: {
+        "src/protocol/**": { lines: 100 },
+        "src/cgi/**": { lines: 100 },
+      },
+    },
+    projects: [
+      {
+        test: {
+          ...shared,
+          name: "fast",
+          include: ["test/**/*.test.ts"],
+          exclude: ["test/e2e/**", "test/soak/**"],
+          maxWorkers: 2,
+          testTimeout: 10_000,
+          hookTimeout: 10_000,
+          sequence: { groupOrder: 1 },
+        },
+      },
+      {
+        test: {
+          ...shared,
+          name: "e2e",
+          include: ["test/e2e/**/*.test.ts"],
+          maxWorkers: 1,
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+          sequence: { groupOrder: 2 },
+        },
+      },
+    ],
+  },
+});
+export default config;
