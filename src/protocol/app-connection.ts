@@ -22,44 +22,19 @@
  * but `receive` at any time, and is told nothing more once its request is gone.
  */
 import { type ErrorCode, RemoteProtocolError } from "../base/errors.ts";
-import { encodeParams, Params } from "./params.ts";
+import { type AppLimits, answerValues } from "./app-limits.ts";
+import { AppRequest, deaf, GONE, PARAMS, REFUSED, type RequestSink, RUNNING } from "./app-request.ts";
 import { RecordReader, type RecordSink } from "./record-reader.ts";
 import type { RecordWriter } from "./record-writer.ts";
 import {
   isRole,
   KEEP_CONN,
   MANAGEMENT_ID,
-  MAX_CONTENT_BYTES,
   ProtocolStatus,
   RecordType,
   Role,
   recordTypeName,
-  ValueName,
 } from "./records.ts";
-
-/** Bounds of one connection. */
-export interface AppLimits {
-  /** Bytes of one request's PARAMS stream. */
-  readonly maxParamsBytes: number;
-  /** Pairs in one request's PARAMS stream. */
-  readonly maxParams: number;
-  /** Requests open at the same time on one connection. */
-  readonly maxRequests: number;
-  /** What GET_VALUES answers for FCGI_MAX_CONNS. */
-  readonly maxConnections: number;
-}
-
-/** Takes the input of one request. Chunks are only lent: copy what must outlive the call. */
-export interface RequestSink {
-  onStdin(chunk: Buffer, start: number, end: number): void;
-  /** STDIN is complete; of an authorizer, directly after `onRequest`. */
-  onStdinEnd(): void;
-  /** FCGI_DATA, for filters only. */
-  onData(chunk: Buffer, start: number, end: number): void;
-  onDataEnd(): void;
-  /** The web server gave up on the request: END_REQUEST is already queued, whatever is written now is dropped. */
-  onAbort(error: RemoteProtocolError): void;
-}
 
 /** Takes the requests of one connection. */
 export interface AppSink {
@@ -67,73 +42,6 @@ export interface AppSink {
   onRequest(request: AppRequest): RequestSink;
   /** The request broke a limit. Answer it with a page and `end`; nothing else will be heard of it. */
   onRefuse(request: AppRequest, error: RemoteProtocolError): void;
-}
-
-const PARAMS = 0;
-const RUNNING = 1;
-const REFUSED = 2;
-const GONE = 3;
-
-/** Params of a refused request that are skipped, beyond those allowed, before the connection is given up. */
-const MAX_SKIPPED_PARAMS_BYTES = 1 << 20;
-
-/** Pieces a params text may consist of: each takes 32 bytes of its own, and a piece may be one byte. */
-const FLATTEN_PIECES = 1024;
-
-const NO_PARAMS = Params.from([]);
-
-/** Drops everything: the sink of requests that are not running. */
-const deaf: RequestSink = {
-  onStdin(): void {},
-  onStdinEnd(): void {},
-  onData(): void {},
-  onDataEnd(): void {},
-  onAbort(): void {},
-};
-
-/** One request of a connection, from its BEGIN_REQUEST to its END_REQUEST. Written to by AppConnection only. */
-export class AppRequest {
-  /** 1..65535, unique among the open requests of the connection. */
-  readonly id: number;
-  readonly role: Role;
-  /** Whether the web server asked to keep the connection open afterwards. */
-  readonly keepConn: boolean;
-  /** The parameters; empty before they are complete. */
-  params: Params = NO_PARAMS;
-  /**
-   * Whether the end of the input is worth waiting for before the connection closes. False for an upgrade request
-   * without a body: its STDIN ends only with the connection.
-   */
-  awaitsInput = true;
-  /** @internal */ state: number = PARAMS;
-  /** @internal */ paramsText = "";
-  /** @internal */ paramsBytes = 0; // received, skipped ones included
-  /** @internal */ paramsPieces = 0;
-  /** @internal */ error: RemoteProtocolError | undefined = undefined; // why it was refused or lost
-  /** @internal */ stdinEnded: boolean;
-  /** @internal */ dataEnded: boolean;
-  /** @internal */ sink: RequestSink = deaf;
-  /** @internal */ readsOn = false; // gone, and its sink still takes input
-  /** @internal */ hasStdout = false;
-  /** @internal */ hasStderr = false;
-
-  constructor(id: number, role: Role, keepConn: boolean) {
-    this.id = id;
-    this.role = role;
-    this.keepConn = keepConn;
-    this.stdinEnded = role === Role.Authorizer;
-    this.dataEnded = role !== Role.Filter;
-  }
-
-  /** Whether all the input of the role has ended: nothing more of this request is to come. */
-  get inputEnded(): boolean {
-    return this.stdinEnded && this.dataEnded;
-  }
-
-  /** Whether END_REQUEST has been queued: nothing can be written any more. */
-  get isGone(): boolean {
-    return this.state === GONE;
-  }
 }
 
 export class AppConnection implements RecordSink {
@@ -318,10 +226,7 @@ export class AppConnection implements RecordSink {
     if (type === RecordType.BeginRequest) {
       this.#beginBytes = 0;
       if (contentLength === 8) return;
-      throw fatal(
-        "ERR_POSTERN_RECORD_BODY",
-        `BEGIN_REQUEST with ${contentLength} bytes of content instead of 8`,
-      );
+      throw fatal("ERR_POSTERN_RECORD_BODY", `BEGIN_REQUEST with ${contentLength} bytes of content, not 8`);
     }
     if (type === RecordType.GetValues) this.#values = "";
   }
@@ -330,7 +235,7 @@ export class AppConnection implements RecordSink {
     const request = this.#request;
     switch (this.#type) {
       case RecordType.Params:
-        if (request !== undefined) this.#addParams(request, chunk, start, end);
+        request?.addParams(chunk, start, end, this.#limits.maxParamsBytes);
         break;
       case RecordType.Stdin:
         if (request === undefined || request.stdinEnded) break;
@@ -381,8 +286,14 @@ export class AppConnection implements RecordSink {
 
   /** A management record. FastCGI 1.0 §4. */
   #manage(): void {
-    if (this.#type === RecordType.GetValues) this.#getValues();
-    else this.#writer.writeFixed(RecordType.UnknownType, MANAGEMENT_ID, this.#type << 24, 0);
+    if (this.#type === RecordType.GetValues) {
+      this.#multiplexes = true;
+      this.#writer.writeRecord(
+        RecordType.GetValuesResult,
+        MANAGEMENT_ID,
+        answerValues(this.#values, this.#limits),
+      );
+    } else this.#writer.writeFixed(RecordType.UnknownType, MANAGEMENT_ID, this.#type << 24, 0);
   }
 
   #beginRequest(): void {
@@ -428,47 +339,17 @@ export class AppConnection implements RecordSink {
     if (this.#open < most) return;
     const message = `${this.#open + 1} requests open on one connection, the limit is ${most}`;
     if (this.#open >= 2 * most) throw fatal("ERR_POSTERN_TOO_MANY_REQUESTS", message);
-    this.#refuse(request, new RemoteProtocolError("ERR_POSTERN_TOO_MANY_REQUESTS", message, "request"));
-  }
-
-  #addParams(request: AppRequest, chunk: Buffer, start: number, end: number): void {
-    const most = this.#limits.maxParamsBytes;
-    request.paramsBytes += end - start;
-    if (request.state === PARAMS) {
-      if (request.paramsBytes <= most) {
-        request.paramsText += chunk.toString("latin1", start, end);
-        if (++request.paramsPieces % FLATTEN_PIECES === 0) flatten(request.paramsText);
-        return;
-      }
-      const message = `parameters of request ${request.id} exceed ${most} bytes`;
-      this.#refuse(request, new RemoteProtocolError("ERR_POSTERN_PARAMS_TOO_LARGE", message, "request"));
-    }
-    if (request.state === REFUSED && request.paramsBytes > most + MAX_SKIPPED_PARAMS_BYTES) {
-      throw fatal(request.error!.code, `${request.error!.message}, and kept coming`);
-    }
+    request.refuse("ERR_POSTERN_TOO_MANY_REQUESTS", message);
   }
 
   /** Inputs come one after the other (§6.1): content that overtakes the parameters belongs to nothing yet. */
   #refuseEarly(request: AppRequest): void {
     const message = `${recordTypeName(this.#type)} of request ${request.id} before the end of its parameters`;
-    this.#refuse(request, new RemoteProtocolError("ERR_POSTERN_PARAMS_MALFORMED", message, "request"));
-  }
-
-  #refuse(request: AppRequest, error: RemoteProtocolError): void {
-    request.state = REFUSED;
-    request.error = error;
-    request.paramsText = "";
+    request.refuse("ERR_POSTERN_PARAMS_MALFORMED", message);
   }
 
   #paramsEnd(request: AppRequest): void {
-    if (request.state === PARAMS) {
-      try {
-        request.params = Params.decode(request.paramsText, this.#limits.maxParams);
-      } catch (error) {
-        this.#refuse(request, error as RemoteProtocolError);
-      }
-      request.paramsText = "";
-    }
+    if (request.state === PARAMS) request.decodeParams(this.#limits.maxParams);
     if (request.state === PARAMS) {
       request.state = RUNNING;
       const sink = this.#sink.onRequest(request);
@@ -509,42 +390,9 @@ export class AppConnection implements RecordSink {
     const sink = request.sink;
     this.end(request, 0, ProtocolStatus.RequestComplete);
     this.#requests.delete(request.id); // its input may stop anywhere
-    sink.onAbort(
-      new RemoteProtocolError(
-        "ERR_POSTERN_ABORTED",
-        `the web server aborted request ${request.id}`,
-        "request",
-      ),
-    );
+    const message = `the web server aborted request ${request.id}`;
+    sink.onAbort(new RemoteProtocolError("ERR_POSTERN_ABORTED", message, "request"));
   }
-
-  /** FastCGI 1.0 §4.1: known names with their values, unknown ones left out. */
-  #getValues(): void {
-    this.#multiplexes = true;
-    const values: [string, string][] = [];
-    const { maxConnections, maxRequests } = this.#limits;
-    const asked = decodeValues(this.#values);
-    if (asked.has(ValueName.MaxConnections)) values.push([ValueName.MaxConnections, `${maxConnections}`]);
-    if (asked.has(ValueName.MaxRequests))
-      values.push([ValueName.MaxRequests, `${maxConnections * maxRequests}`]);
-    if (asked.has(ValueName.Multiplex)) values.push([ValueName.Multiplex, maxRequests > 1 ? "1" : "0"]);
-    this.#writer.writeRecord(RecordType.GetValuesResult, MANAGEMENT_ID, encodeParams(values));
-  }
-}
-
-function decodeValues(text: string): Params {
-  try {
-    return Params.decode(text, MAX_CONTENT_BYTES);
-  } catch (cause) {
-    throw new RemoteProtocolError("ERR_POSTERN_PARAMS_MALFORMED", "malformed GET_VALUES", "connection", {
-      cause,
-    });
-  }
-}
-
-/** Makes one string of the pieces a string was added up from: V8 does so when it is asked for a character. */
-function flatten(text: string): number {
-  return text.charCodeAt(0);
 }
 
 function fatal(code: ErrorCode, message: string): RemoteProtocolError {

@@ -3,13 +3,9 @@
  * conversations can be compared. Input is lent as a socket lends it: overwritten as soon as `receive` returns.
  */
 import { RemoteProtocolError } from "../../src/base/errors.ts";
-import {
-  AppConnection,
-  type AppLimits,
-  type AppRequest,
-  type AppSink,
-  type RequestSink,
-} from "../../src/protocol/app-connection.ts";
+import { AppConnection, type AppSink } from "../../src/protocol/app-connection.ts";
+import type { AppLimits } from "../../src/protocol/app-limits.ts";
+import type { AppRequest, RequestSink } from "../../src/protocol/app-request.ts";
 import { RecordWriter, SlabPool } from "../../src/protocol/record-writer.ts";
 import { decodePairs, decodeRecords, type TestRecord, TYPE } from "./records.ts";
 

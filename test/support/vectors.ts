@@ -14,7 +14,7 @@
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import type { AppLimits } from "../../src/protocol/app-connection.ts";
+import type { AppLimits } from "../../src/protocol/app-limits.ts";
 import type { Answers, RecorderOptions } from "./app-recorder.ts";
 import { repositoryRoot } from "./paths.ts";
 

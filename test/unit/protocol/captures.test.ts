@@ -5,7 +5,8 @@ import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { expect, it } from "vitest";
 import { RemoteProtocolError } from "../../../src/base/errors.ts";
-import { AppConnection, type AppRequest } from "../../../src/protocol/app-connection.ts";
+import { AppConnection } from "../../../src/protocol/app-connection.ts";
+import type { AppRequest } from "../../../src/protocol/app-request.ts";
 import { RecordWriter, SlabPool } from "../../../src/protocol/record-writer.ts";
 import { WIDE } from "../../support/app-recorder.ts";
 import {

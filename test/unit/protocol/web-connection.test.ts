@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { RemoteProtocolError } from "../../../src/base/errors.ts";
-import { AppConnection, type AppRequest, type AppSink } from "../../../src/protocol/app-connection.ts";
+import { AppConnection, type AppSink } from "../../../src/protocol/app-connection.ts";
+import type { AppRequest } from "../../../src/protocol/app-request.ts";
 import { encodeParams, type Params } from "../../../src/protocol/params.ts";
 import { RecordWriter, SlabPool } from "../../../src/protocol/record-writer.ts";
 import { ProtocolStatus, Role } from "../../../src/protocol/records.ts";
