@@ -1,6 +1,7 @@
 /** `postern`: any JavaScript application on a FastCGI socket. */
 export type { Application, RoleHandlers } from "./adapters/app.ts";
-export type { FetchApplication, FetchContext, FetchFunction } from "./adapters/fetch.ts";
+export type { FetchApplication, FetchFunction } from "./adapters/fetch.ts";
+export type { FetchContext } from "./adapters/fetch-context.ts";
 export type { NodeListener } from "./adapters/node.ts";
 export type { FastCGIRequest, FastCGIResponse, RawHandler, RawHeaders } from "./adapters/raw.ts";
 export { type FastCGISide, fastcgi, type GatewayFacts, type RoleName } from "./adapters/side.ts";

@@ -7,7 +7,7 @@
 import { addresses, method, rawHeaders } from "../cgi/environ.ts";
 import { absoluteUrl } from "../cgi/mount.ts";
 import type { Exchange } from "../server/exchange.ts";
-import type { FetchContext } from "./fetch.ts";
+import type { FetchContext } from "./fetch-context.ts";
 import { remember } from "./side.ts";
 
 const NativeRequest = globalThis.Request;

@@ -8,24 +8,8 @@ import { AppError } from "../base/errors.ts";
 import { method } from "../cgi/environ.ts";
 import { hasNoBody, serializeHead } from "../cgi/response-head.ts";
 import type { Exchange, Handler } from "../server/exchange.ts";
+import { FetchContext } from "./fetch-context.ts";
 import { makeFetchRequest, teachGlobals } from "./fetch-request.ts";
-import { FastCGISide } from "./side.ts";
-
-/** What a fetch application gets beside the request: the FastCGI side, and the means to work on after the answer. */
-export class FetchContext extends FastCGISide {
-  readonly #exchange: Exchange;
-  /** @internal */
-  constructor(exchange: Exchange) {
-    super(exchange);
-    this.#exchange = exchange;
-  }
-  /** Work that goes on after the response; a failure is logged and harms nothing else. */
-  waitUntil = (work: Promise<unknown>): void => {
-    Promise.resolve(work).catch((error: unknown) => {
-      this.#exchange.log("error", "work after the response failed", { error });
-    });
-  };
-}
 
 export type FetchFunction = (request: Request, context: FetchContext) => Response | Promise<Response>;
 
@@ -59,36 +43,47 @@ function send(exchange: Exchange, response: Response): void {
     return;
   }
   try {
-    if (!isResponse(response)) {
-      throw new AppError("ERR_POSTERN_BAD_APP", `fetch() returned ${describe(response)} instead of a Response`);
+    const head = headOf(response);
+    const { body } = response;
+    if (body === null) {
+      exchange.sendHead(head);
+      exchange.end();
+    } else if (hasNoBody(method(exchange.params), response.status)) {
+      body.cancel().catch(() => {});
+      exchange.sendHead(head);
+      exchange.end();
+    } else {
+      stream(exchange, head, body).catch((error: unknown) => exchange.fail(error));
     }
-    if (response.status < 200) {
-      throw new AppError("ERR_POSTERN_RESPONSE_HEAD", `status ${response.status}: Response.error() cannot be sent`);
-    }
-    const headers: string[] = [];
-    response.headers.forEach((value, name) => headers.push(name, value));
-    exchange.sendHead(serializeHead(response.status, response.statusText || (STATUS_CODES[response.status] ?? ""), headers));
   } catch (error) {
     exchange.fail(error);
-    return;
-  }
-  const { body } = response;
-  if (body === null) exchange.end();
-  else if (hasNoBody(method(exchange.params), response.status)) {
-    body.cancel().catch(() => {});
-    exchange.end();
-  } else {
-    stream(exchange, body).catch((error: unknown) => exchange.fail(error));
   }
 }
 
-async function stream(exchange: Exchange, body: ReadableStream<Uint8Array>): Promise<void> {
+function headOf(response: Response): string {
+  if (!isResponse(response)) {
+    throw new AppError("ERR_POSTERN_BAD_APP", `fetch() returned ${describe(response)} instead of a Response`);
+  }
+  const { status } = response;
+  if (status < 200) {
+    const what = status === 0 ? "Response.error()" : `status ${status}`;
+    throw new AppError("ERR_POSTERN_RESPONSE_HEAD", `${what} cannot be sent: an answer has a status from 200`);
+  }
+  const headers: string[] = [];
+  response.headers.forEach((value, name) => headers.push(name, value));
+  return serializeHead(status, response.statusText || (STATUS_CODES[status] ?? ""), headers);
+}
+
+async function stream(exchange: Exchange, head: string, body: ReadableStream<Uint8Array>): Promise<void> {
   const reader = body.getReader();
   exchange.whenAborted((error) => {
     reader.cancel(error).catch(() => {}); // the source may fail on the way down: nobody is left to hear it
   });
+  // A body that is there at once leaves together with the head; a slow one must not hold the head back.
+  queueMicrotask(() => process.nextTick(() => exchange.sendHead(head)));
   for (;;) {
     const { done, value } = await reader.read();
+    exchange.sendHead(head);
     if (done || exchange.isEnded) break;
     if (!(value instanceof Uint8Array)) {
       throw new AppError("ERR_POSTERN_BAD_APP", `the body stream gave ${describe(value)} instead of a Uint8Array`);

@@ -19,7 +19,7 @@ export interface ResponseInternals {
 /** The undocumented members of IncomingMessage. */
 export interface RequestInternals {
   /** Whether somebody reads the body. */
-  _consumed?: boolean;
+  _consuming?: boolean;
   _addHeaderLines(headers: string[], count: number): void;
   _dump(): void;
 }

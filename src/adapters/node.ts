@@ -110,7 +110,7 @@ function onFinish(this: ServerResponse): void {
   const socket = this.socket as unknown as ExchangeSocket | null;
   if (socket === null) return;
   const request = this.req as IncomingMessage & RequestInternals;
-  if (!request._consumed) {
+  if (!request._consuming) {
     if (!request.complete) {
       request.complete = true; // nobody reads the body: it ends here
       request.push(null);

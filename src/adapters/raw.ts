@@ -118,6 +118,7 @@ export class FastCGIResponse {
   }
 
   #sendHead(status: number, reason: string, headers: readonly string[]): this {
+    if (this.#exchange.abortError !== undefined) return this; // nobody is left to hear it
     if (this.#exchange.isHeadSent) {
       throw new AppError("ERR_POSTERN_RESPONSE_STATE", "the header block was sent already");
     }

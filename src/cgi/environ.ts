@@ -111,7 +111,17 @@ export function rawHeaders(params: ParamSource): string[] {
   });
   if (type !== "") pushChecked(headers, "content-type", type);
   if (isLength(length)) headers.push("content-length", length);
+  else if (hasUnknownLength(params, length)) headers.push("transfer-encoding", "chunked");
   return headers;
+}
+
+/**
+ * Whether a body comes whose length the web server does not know. It has taken the chunks apart, but only this header
+ * tells an application that there is a body: body-parser and its kin skip a request that has neither.
+ */
+function hasUnknownLength(params: ParamSource, length: string): boolean {
+  if (length === "-1") return true; // Caddy before 2.11
+  return params.get("HTTP_TRANSFER_ENCODING")?.toLowerCase().endsWith("chunked") === true;
 }
 
 function pushChecked(headers: string[], name: string, value: string): void {

@@ -89,7 +89,8 @@ const OWN_VARIABLE: ReadonlySet<string> = new Set(["CONTENT-TYPE", "CONTENT-LENG
 /** Takes a request target apart: origin-form, absolute-form, or `*`. RFC 9112 §3.2. */
 export function parseTarget(target: string): Target | Refusal {
   if (target === "*") return { uri: "*", path: "*", query: "", authority: undefined };
-  if (/[\x00-\x20\x7f#]/.test(target)) return { refusal: "the request target holds a character that must be encoded" };
+  if (/[\x00-\x20\x7f#]/.test(target))
+    return { refusal: "the request target holds a character that must be encoded" };
   let uri = target;
   let authority: string | undefined;
   const absolute = /^https?:\/\/([^/?]*)(.*)$/i.exec(target);
@@ -113,7 +114,9 @@ export function decodePath(raw: string): string | Refusal {
   let path = raw;
   if (path.includes("%")) {
     if (/%(?![0-9a-fA-F]{2})/.test(path)) return { refusal: "the path holds a % that is not an encoding" };
-    path = path.replace(/%([0-9a-fA-F]{2})/g, (_all, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
+    path = path.replace(/%([0-9a-fA-F]{2})/g, (_all, hex: string) =>
+      String.fromCharCode(Number.parseInt(hex, 16)),
+    );
   }
   if (/[\0\r\n]/.test(path)) return { refusal: "the path holds an encoded NUL or line break" };
   if (!/\/(?:\/|\.\.?(?:\/|$))/.test(path)) return path;
@@ -164,7 +167,8 @@ export interface ScriptRules {
  */
 export function splitScript(path: string, documentRoot: string, rules: ScriptRules = {}): Script | undefined {
   const { extensions = [".php"], index = "index.php", frontController, exists = (): boolean => true } = rules;
-  const isScript = (name: string): boolean => extensions.some((extension) => name.endsWith(extension)) && exists(name);
+  const isScript = (name: string): boolean =>
+    extensions.some((extension) => name.endsWith(extension)) && exists(name);
   const script = (scriptName: string, pathInfo: string): Script => {
     return { scriptName, pathInfo, scriptFilename: documentRoot + scriptName };
   };
@@ -205,11 +209,12 @@ export function paramsFromHttp(request: HttpRequest, target: Target, mapping: Ht
     set("REDIRECT_STATUS", "200"); // php-cgi refuses to run without it
   }
   set("DOCUMENT_ROOT", documentRoot);
-  if (documentRoot !== undefined && script.pathInfo !== "") set("PATH_TRANSLATED", documentRoot + script.pathInfo);
+  if (documentRoot !== undefined && script.pathInfo !== "")
+    set("PATH_TRANSLATED", documentRoot + script.pathInfo);
   set("SERVER_NAME", hostName(host) || mapping.serverName || request.localAddress || "localhost");
-  set("SERVER_ADDR", request.localAddress);
+  set("SERVER_ADDR", plainAddress(request.localAddress));
   set("SERVER_PORT", request.localPort ?? hostPort(host) ?? (isSecure ? 443 : 80));
-  set("REMOTE_ADDR", request.remoteAddress);
+  set("REMOTE_ADDR", plainAddress(request.remoteAddress));
   set("REMOTE_PORT", request.remotePort);
   set("CONTENT_TYPE", fields.contentType);
   set("CONTENT_LENGTH", mapping.contentLength ?? fields.contentLength);
@@ -278,4 +283,9 @@ function hostName(host: string): string {
 
 function hostPort(host: string): string | undefined {
   return /:(\d+)$/.exec(host)?.[1];
+}
+
+/** An IPv4 client on an IPv6 socket is an IPv4 client, as every web server reports it. */
+function plainAddress(address: string | undefined): string | undefined {
+  return address?.startsWith("::ffff:") ? address.slice("::ffff:".length) : address;
 }

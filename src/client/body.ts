@@ -28,6 +28,8 @@ export class ResponseBody extends Readable {
     super({ highWaterMark: 1 });
     this.#source = source;
     this.#maxUnreadBytes = maxUnreadBytes;
+    // Readers hear of a failure as of any stream's. Without one, it must not end the process: `ended` tells it too.
+    this.on("error", () => {});
   }
 
   /** Whether so much waits that the source should pause. */

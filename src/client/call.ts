@@ -19,9 +19,13 @@ import { ClientResponse, fieldValues, type RequestEnd } from "./response.ts";
 /** The connection a call runs on. */
 export interface CallHost {
   /** The body is full, or is not any more: stop or go on reading the socket. */
-  holdReading(call: Call, isHeld: boolean): void;
+  hold(call: Call, isFull: boolean): void;
+  /** Whether the socket is not being read, because some reader is slow. */
+  isHeld(): boolean;
   /** Gives the request up. */
-  abortCall(call: Call): void;
+  abort(call: Call): void;
+  /** Whether the request's own input is what everything waits for. */
+  awaitsInput(call: Call): boolean;
 }
 
 /** The application hung up before it sent a single byte in answer: the request may be safe to repeat. */
@@ -64,7 +68,10 @@ export class Call implements AnswerSink, BodySource {
     this.#request = request;
     this.#method = method;
     this.#timeoutMs = request.timeoutMs ?? options.timeoutMs;
-    this.#head = new ResponseHeadParser({ maxHeadBytes: options.maxHeadBytes, maxHeaders: options.maxHeaders });
+    this.#head = new ResponseHeadParser({
+      maxHeadBytes: options.maxHeadBytes,
+      maxHeaders: options.maxHeaders,
+    });
     this.response = new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
@@ -74,11 +81,6 @@ export class Call implements AnswerSink, BodySource {
       this.#rejectEnd = reject;
     });
     this.#ended.catch(() => {}); // looking at it is optional
-  }
-
-  /** Whether nothing more can happen to it. */
-  get isDone(): boolean {
-    return this.#state === DONE;
   }
 
   /** The request is on its way: watch its deadline and its signal. */
@@ -100,7 +102,7 @@ export class Call implements AnswerSink, BodySource {
   cancel(error: unknown): void {
     if (this.#state === DONE) return;
     this.#fail(error);
-    this.#host.abortCall(this);
+    this.#host.abort(this);
   }
 
   // AnswerSink
@@ -164,12 +166,13 @@ export class Call implements AnswerSink, BodySource {
   // BodySource
 
   onBodyRead(): void {
-    this.progress();
-    this.#host.holdReading(this, false);
+    this.#host.hold(this, false);
   }
 
   onBodyDropped(error: Error | null): void {
-    this.cancel(error ?? new PosternError("ERR_POSTERN_ABORTED", "the response body was destroyed before its end"));
+    this.cancel(
+      error ?? new PosternError("ERR_POSTERN_ABORTED", "the response body was destroyed before its end"),
+    );
   }
 
   /** Reads heads until the final one; returns where the body starts, `end` when there is none yet. */
@@ -205,7 +208,7 @@ export class Call implements AnswerSink, BodySource {
     const excess = this.#received - this.#expected;
     if (excess <= 0) {
       body.add(piece);
-      if (body.isFull) this.#host.holdReading(this, true);
+      if (body.isFull) this.#host.hold(this, true);
       return;
     }
     // More than announced: passing it on would let it be taken for the next response.
@@ -224,7 +227,8 @@ export class Call implements AnswerSink, BodySource {
 
   /** END_REQUEST came without a head. */
   #unanswered(appStatus: number, protocolStatus: ProtocolStatus): RemoteProtocolError {
-    const refused = (why: string): RemoteProtocolError => this.#error("ERR_POSTERN_REQUEST_REFUSED", why, "request");
+    const refused = (why: string): RemoteProtocolError =>
+      this.#error("ERR_POSTERN_REQUEST_REFUSED", why, "request");
     switch (protocolStatus) {
       case ProtocolStatus.Overloaded:
         return refused("the application refused the request: it is overloaded (FCGI_OVERLOADED)");
@@ -257,7 +261,12 @@ export class Call implements AnswerSink, BodySource {
   #error(code: ErrorCode, message: string, scope: ErrorScope, cause?: unknown): RemoteProtocolError {
     const said = this.#stderrText().trim();
     const quoted = said === "" ? "" : `; it wrote on stderr: ${clip(escapeControls(said), QUOTED_STDERR)}`;
-    return new RemoteProtocolError(code, message + quoted, scope, cause === undefined ? undefined : { cause });
+    return new RemoteProtocolError(
+      code,
+      message + quoted,
+      scope,
+      cause === undefined ? undefined : { cause },
+    );
   }
 
   #stderrText(): string {
@@ -279,7 +288,7 @@ export class Call implements AnswerSink, BodySource {
     this.#state = DONE;
     clearTimeout(this.#timer);
     this.#request.signal?.removeEventListener("abort", this.#onSignal);
-    this.#host.holdReading(this, false);
+    this.#host.hold(this, false);
   }
 
   readonly #onSignal = (): void => {
@@ -291,10 +300,13 @@ export class Call implements AnswerSink, BodySource {
 
   readonly #onTimer = (): void => {
     const idle = performance.now() - this.#progressAt;
-    if (this.#body?.isFull === true) {
+    if (this.#host.isHeld()) {
       this.#timer = setTimeout(this.#onTimer, this.#timeoutMs); // our reader is slow, not the application
     } else if (idle < this.#timeoutMs - 1) {
       this.#timer = setTimeout(this.#onTimer, this.#timeoutMs - idle);
+    } else if (this.#host.awaitsInput(this)) {
+      const message = `the request body did not go on for ${this.#timeoutMs} ms`;
+      this.cancel(new PosternError("ERR_POSTERN_REQUEST_TIMEOUT", message));
     } else {
       const what = this.#state === HEAD ? "no response head" : "no more of the response body";
       const message = `${what} from ${this.#options.name} for ${this.#timeoutMs} ms`;
@@ -305,5 +317,7 @@ export class Call implements AnswerSink, BodySource {
 
 function asError(reason: unknown): Error {
   if (reason instanceof Error) return reason;
-  return new PosternError("ERR_POSTERN_ABORTED", `the request was aborted: ${String(reason)}`, { cause: reason });
+  return new PosternError("ERR_POSTERN_ABORTED", `the request was aborted: ${String(reason)}`, {
+    cause: reason,
+  });
 }

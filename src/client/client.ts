@@ -12,26 +12,22 @@ import type { Socket } from "node:net";
 import { PosternError, RemoteProtocolError, UsageError } from "../base/errors.ts";
 import { encodeParams, type Params } from "../protocol/params.ts";
 import { RecordWriter, SlabPool } from "../protocol/record-writer.ts";
-import { Role, ValueName } from "../protocol/records.ts";
-import { sniff } from "../protocol/sniff.ts";
+import { Role } from "../protocol/records.ts";
 import { WebConnection, type WebRequest } from "../protocol/web-connection.ts";
 import { Call, type CallHost } from "./call.ts";
-import { connectSocket } from "./connect.ts";
-import { InputPump, type InputTarget } from "./input.ts";
-import { type ClientOptions, type RequestOptions, type ResolvedClientOptions, resolveClientOptions } from "./options.ts";
+import { connectSocket, recogniseStranger, whileNotAborted } from "./connect.ts";
+import { type InputPump, pumpInput } from "./input.ts";
+import {
+  type ClientOptions,
+  type RequestOptions,
+  type ResolvedClientOptions,
+  resolveClientOptions,
+} from "./options.ts";
+import { methodOf, pairsOf } from "./request-params.ts";
 import type { ClientResponse } from "./response.ts";
+import { type ApplicationValues, readValues, VALUE_NAMES } from "./values.ts";
 
-/** What an application says about itself. FastCGI 1.0 §4.1. Undefined: it did not say. */
-export interface ApplicationValues {
-  /** FCGI_MAX_CONNS: connections it accepts at once. */
-  readonly maxConnections: number | undefined;
-  /** FCGI_MAX_REQS: requests it accepts at once. */
-  readonly maxRequests: number | undefined;
-  /** FCGI_MPXS_CONNS: whether it interleaves requests on one connection. */
-  readonly canMultiplex: boolean | undefined;
-}
-
-/** What a pool wants to know of a connection. @internal */
+/** What a pool wants to know of a connection. */
 export interface ClientObserver {
   /** A request is over and there is room for another. */
   onRoom(client: FastCGIClient): void;
@@ -55,14 +51,20 @@ interface Flight {
 }
 
 /** A client on one connection, which is made at the first request and not made again. See `ClientPool` for several. */
-export class FastCGIClient implements CallHost {
+export class FastCGIClient {
   readonly #options: ResolvedClientOptions;
   readonly #observer: ClientObserver | undefined;
   readonly #writer: RecordWriter;
   readonly #machine: WebConnection;
   readonly #cancel = new AbortController();
   readonly #flights = new Map<Call, Flight>();
-  readonly #held = new Set<Call>();
+  readonly #held = new Set<Call>(); // calls whose body is full
+  readonly #host: CallHost = {
+    hold: (call, isFull) => this.#hold(call, isFull),
+    isHeld: () => this.#held.size > 0,
+    abort: (call) => this.#abort(call),
+    awaitsInput: (call) => this.#flights.get(call)?.pumps.at(-1)?.isHungry ?? false,
+  };
   #state: number = NEW;
   #socket: Socket | undefined = undefined;
   #connecting: Promise<void> | undefined = undefined;
@@ -72,7 +74,8 @@ export class FastCGIClient implements CallHost {
   #isFeeding = false;
   #isRef = true;
   #error: Error | undefined = undefined;
-  #values: { resolve: (values: Params | undefined) => void; reject: (error: unknown) => void } | undefined = undefined;
+  #values: { resolve: (values: Params | undefined) => void; reject: (error: unknown) => void } | undefined =
+    undefined;
   #abortTimer: NodeJS.Timeout | undefined = undefined;
   #closed!: () => void;
   readonly #whenClosed: Promise<void> = new Promise((resolve) => {
@@ -114,6 +117,7 @@ export class FastCGIClient implements CallHost {
    * Sends a request. The promise resolves with the head of the answer.
    * @throws {SettingError} `ERR_POSTERN_CONNECT`
    * @throws {UsageError} `ERR_POSTERN_CLIENT_CLOSED`, `ERR_POSTERN_TOO_MANY_REQUESTS`; RangeError for parameters above U+00FF
+   * @throws {PosternError} `ERR_POSTERN_REQUEST_TIMEOUT`, `ERR_POSTERN_ABORTED`: the request body stopped, or failed
    * @throws {RemoteProtocolError} `ERR_POSTERN_CLIENT_TIMEOUT`, `ERR_POSTERN_RESPONSE_MALFORMED`,
    *   `ERR_POSTERN_RESPONSE_CUT`, `ERR_POSTERN_REQUEST_REFUSED`, `ERR_POSTERN_NOT_FASTCGI` and those of the protocol
    */
@@ -122,7 +126,8 @@ export class FastCGIClient implements CallHost {
     signal?.throwIfAborted();
     if (this.#state > OPEN) throw this.#closedError();
     if (!this.hasRoom) {
-      throw new UsageError("ERR_POSTERN_TOO_MANY_REQUESTS", `the connection to ${this.#options.name} is busy`);
+      const message = `the connection to ${this.#options.name} is busy`;
+      throw new UsageError("ERR_POSTERN_TOO_MANY_REQUESTS", message);
     }
     const pairs = pairsOf(options.params);
     const params = encodeParams(pairs);
@@ -138,8 +143,7 @@ export class FastCGIClient implements CallHost {
       }
       this.#waiting--;
     }
-    const method = pairs.findLast(([name]) => name === "REQUEST_METHOD")?.[1] ?? "GET";
-    return this.#send(options, params, method);
+    return this.#send(options, params, methodOf(pairs));
   }
 
   /** Asks the application for its limits. php-fpm closes the connection after the answer. */
@@ -147,15 +151,15 @@ export class FastCGIClient implements CallHost {
     await this.#connect();
     if (this.#state > OPEN) throw this.#closedError();
     const answer = new Promise<Params | undefined>((resolve, reject) => {
-      this.#machine.getValues([ValueName.MaxConnections, ValueName.MaxRequests, ValueName.Multiplex]);
+      this.#machine.getValues(VALUE_NAMES);
       this.#values = { resolve, reject };
     });
     this.#flush();
     const timeoutMs = this.#options.timeoutMs;
-    const late = (): void =>
-      this.destroy(
-        new RemoteProtocolError("ERR_POSTERN_CLIENT_TIMEOUT", `no GET_VALUES_RESULT within ${timeoutMs} ms`, "connection"),
-      );
+    const late = (): void => {
+      const message = `no GET_VALUES_RESULT within ${timeoutMs} ms`;
+      this.destroy(new RemoteProtocolError("ERR_POSTERN_CLIENT_TIMEOUT", message, "connection"));
+    };
     const timer = timeoutMs > 0 ? setTimeout(late, timeoutMs) : undefined;
     try {
       return readValues(await answer);
@@ -222,7 +226,7 @@ export class FastCGIClient implements CallHost {
   }
 
   #send(options: RequestOptions, params: Uint8Array, method: string): Promise<ClientResponse> {
-    const call = new Call(this, this.#options, options, method);
+    const call = new Call(this.#host, this.#options, options, method);
     const role = ROLES[options.role ?? "responder"];
     const request = this.#machine.begin(role, this.#options.keepConn, params, {
       onStdout: (chunk, start, end) => call.onStdout(chunk, start, end),
@@ -241,52 +245,19 @@ export class FastCGIClient implements CallHost {
     this.#flights.set(call, flight);
     call.start();
     this.#isFeeding = true; // what is known at once goes out in one write
-    this.#feed(flight, options);
-    this.#isFeeding = false;
-    this.#flush();
-    return call.response;
-  }
-
-  /** Starts to send the input: STDIN, and for a filter DATA after it. */
-  #feed({ call, request, pumps }: Flight, options: RequestOptions): void {
-    const machine = this.#machine;
-    const isFilter = options.role === "filter";
-    const target = (write: (bytes: Uint8Array) => void, end: () => void): InputTarget => ({
-      writeInput: (bytes) => {
-        write(bytes);
+    pumpInput(this.#machine, request, options, flight.pumps, {
+      flush: () => {
         call.progress();
         return this.#flush();
       },
-      endInput: () => {
-        end();
-        this.#flush();
-      },
-      failInput: (cause) => {
+      fail: (cause) => {
         const message = `the request body could not be read: ${cause.message}`;
         call.cancel(new PosternError("ERR_POSTERN_ABORTED", message, { cause }));
       },
     });
-    const data = new InputPump(
-      options.data,
-      target(
-        (bytes) => machine.writeData(request, bytes),
-        () => machine.endData(request),
-      ),
-    );
-    const stdin = new InputPump(
-      options.stdin,
-      target(
-        (bytes) => machine.writeStdin(request, bytes),
-        () => {
-          machine.endStdin(request, !isFilter);
-          if (!isFilter) return;
-          pumps.push(data);
-          data.start();
-        },
-      ),
-    );
-    pumps.push(stdin);
-    stdin.start();
+    this.#isFeeding = false;
+    this.#flush();
+    return call.response;
   }
 
   /** The request is over: nothing more is sent for it. */
@@ -300,9 +271,9 @@ export class FastCGIClient implements CallHost {
   #receive(chunk: Buffer): void {
     if (this.#isFirstChunk) {
       this.#isFirstChunk = false;
-      const stranger = sniff(chunk);
+      const stranger = recogniseStranger(chunk, this.#options);
       if (stranger !== undefined) {
-        this.#shut(this.#notFastCGI(chunk, stranger.name));
+        this.#shut(stranger);
         return;
       }
     }
@@ -322,16 +293,9 @@ export class FastCGIClient implements CallHost {
   #settle(): void {
     if (this.#state !== OPEN && this.#state !== CLOSING) return;
     this.#watchAborted();
-    if (this.openRequests === 0 && (this.#state === CLOSING || !this.#machine.isReusable)) this.#shut(undefined);
+    if (this.openRequests === 0 && (this.#state === CLOSING || !this.#machine.isReusable))
+      this.#shut(undefined);
     else if (this.hasRoom) this.#observer?.onRoom(this);
-  }
-
-  #notFastCGI(chunk: Buffer, name: string): RemoteProtocolError {
-    const who = this.#options.name;
-    const message = chunk.toString("latin1", 0, 5).startsWith("HTTP")
-      ? `${who} speaks HTTP, not FastCGI (record version 72 is the H of HTTP): connect to the FastCGI port of the application`
-      : `${who} does not speak FastCGI but ${name}`;
-    return new RemoteProtocolError("ERR_POSTERN_NOT_FASTCGI", message, "connection");
   }
 
   /** Hands everything queued to the socket in one go; false when its buffer is full. */
@@ -357,17 +321,19 @@ export class FastCGIClient implements CallHost {
     }
   }
 
-  // CallHost
-
-  holdReading(call: Call, isHeld: boolean): void {
+  #hold(call: Call, isFull: boolean): void {
     const held = this.#held;
-    if (isHeld) held.add(call);
+    if (isFull) held.add(call);
     else if (!held.delete(call)) return;
-    if (held.size > 0) this.#socket?.pause();
-    else this.#socket?.resume();
+    if (held.size > 0) {
+      this.#socket?.pause();
+    } else {
+      for (const one of this.#flights.keys()) one.progress(); // nobody else was to blame for the pause
+      this.#socket?.resume();
+    }
   }
 
-  abortCall(call: Call): void {
+  #abort(call: Call): void {
     const flight = this.#flights.get(call);
     if (flight === undefined) return;
     this.#land(call);
@@ -425,33 +391,4 @@ export class FastCGIClient implements CallHost {
   #closedError(): UsageError {
     return new UsageError("ERR_POSTERN_CLIENT_CLOSED", `the connection to ${this.#options.name} is closed`);
   }
-}
-
-/** Parameters as a list of pairs. */
-function pairsOf(params: RequestOptions["params"]): (readonly [string, string])[] {
-  if (Symbol.iterator in params) return [...(params as Iterable<readonly [string, string]>)];
-  return Object.entries(params as Readonly<Record<string, string>>);
-}
-
-function readValues(values: Params | undefined): ApplicationValues {
-  const number = (name: string): number | undefined => {
-    const text = values?.get(name);
-    return text !== undefined && /^\d{1,9}$/.test(text) ? Number(text) : undefined;
-  };
-  const multiplexes = number(ValueName.Multiplex);
-  return {
-    maxConnections: number(ValueName.MaxConnections),
-    maxRequests: number(ValueName.MaxRequests),
-    canMultiplex: multiplexes === undefined ? undefined : multiplexes === 1,
-  };
-}
-
-/** Waits for `promise`, but no longer than until `signal` aborts. */
-function whileNotAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return promise;
-  return new Promise((resolve, reject) => {
-    const cancel = (): void => reject(signal.reason);
-    signal.addEventListener("abort", cancel, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", cancel));
-  });
 }

@@ -5,6 +5,7 @@
 import { connect, type NetConnectOpts, type Socket } from "node:net";
 import type { Address } from "../base/address.ts";
 import { PosternError, RemoteProtocolError, SettingError } from "../base/errors.ts";
+import { sniff } from "../protocol/sniff.ts";
 import type { ResolvedClientOptions } from "./options.ts";
 
 /** First and longest pause between two attempts at a full backlog. */
@@ -17,7 +18,8 @@ const RETRY_MOST_MS = 100;
  * @throws {RemoteProtocolError} `ERR_POSTERN_CLIENT_TIMEOUT`
  */
 export async function connectSocket(options: ResolvedClientOptions, signal: AbortSignal): Promise<Socket> {
-  const deadline = options.connectTimeoutMs > 0 ? performance.now() + options.connectTimeoutMs : Number.POSITIVE_INFINITY;
+  const deadline =
+    options.connectTimeoutMs > 0 ? performance.now() + options.connectTimeoutMs : Number.POSITIVE_INFINITY;
   for (let pause = RETRY_FIRST_MS; ; pause = Math.min(pause * 2, RETRY_MOST_MS)) {
     try {
       return await attempt(options, deadline, signal);
@@ -47,12 +49,16 @@ function attempt(options: ResolvedClientOptions, deadline: number, signal: Abort
     };
     const connected = (): void => {
       done();
+      socket.on("error", ignore); // until the owner listens
       socket.setNoDelay(true);
       resolve(socket);
     };
     const cancel = (): void => failed(signal.reason);
     const timer = Number.isFinite(deadline)
-      ? setTimeout(() => failed(late(options, "it did not answer")), Math.max(1, deadline - performance.now()))
+      ? setTimeout(
+          () => failed(late(options, "it did not answer")),
+          Math.max(1, deadline - performance.now()),
+        )
       : undefined;
     signal.addEventListener("abort", cancel);
     socket.on("connect", connected);
@@ -110,9 +116,13 @@ function describe(error: unknown, options: ResolvedClientOptions): unknown {
   const code = errorCode(error);
   if (code === "") return error;
   const isUnix = options.address.kind === "unix";
-  return new SettingError("ERR_POSTERN_CONNECT", `cannot connect to ${options.name}: ${explain(code, isUnix)}`, {
-    cause: error,
-  });
+  return new SettingError(
+    "ERR_POSTERN_CONNECT",
+    `cannot connect to ${options.name}: ${explain(code, isUnix)}`,
+    {
+      cause: error,
+    },
+  );
 }
 
 function explain(code: string, isUnix: boolean): string {
@@ -133,9 +143,6 @@ function explain(code: string, isUnix: boolean): string {
       return `the host name cannot be resolved (${code})`;
     case "EPROTOTYPE":
       return "that is a socket of another type (EPROTOTYPE)";
-    case "ENAMETOOLONG":
-    case "EINVAL":
-      return `the path is too long for a unix socket (${code})`;
     case "EMFILE":
     case "ENFILE":
       return `no file descriptor is left (${code}); raise the limit (ulimit -n) or lower maxConnections`;
@@ -146,4 +153,28 @@ function explain(code: string, isUnix: boolean): string {
     default:
       return code;
   }
+}
+
+/** The error for a peer whose first bytes are not FastCGI; undefined when they may be. */
+export function recogniseStranger(
+  chunk: Buffer,
+  options: ResolvedClientOptions,
+): RemoteProtocolError | undefined {
+  const stranger = sniff(chunk);
+  if (stranger === undefined) return undefined;
+  const message =
+    chunk[0] === 0x48
+      ? `${options.name} speaks HTTP, not FastCGI (record version 72 is the H of HTTP): connect to the FastCGI port of the application`
+      : `${options.name} does not speak FastCGI but ${stranger.name}`;
+  return new RemoteProtocolError("ERR_POSTERN_NOT_FASTCGI", message, "connection");
+}
+
+/** Waits for `promise`, but no longer than until `signal` aborts. */
+export function whileNotAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return promise;
+  return new Promise((resolve, reject) => {
+    const cancel = (): void => reject(signal.reason);
+    signal.addEventListener("abort", cancel, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", cancel));
+  });
 }

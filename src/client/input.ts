@@ -3,7 +3,8 @@
  * takes what it gives.
  */
 import { Readable } from "node:stream";
-import type { RequestInput } from "./options.ts";
+import type { WebConnection, WebRequest } from "../protocol/web-connection.ts";
+import type { RequestInput, RequestOptions } from "./options.ts";
 
 /** Bytes handed over at once; of a larger buffer, that is. Small enough to notice that the application takes it. */
 const SLICE_BYTES = 262144;
@@ -34,9 +35,15 @@ export class InputPump {
     this.#isOurs = !(input instanceof Readable);
     if (input === undefined) return;
     const whole = typeof input === "string" ? Buffer.from(input) : input;
-    if (!(whole instanceof Uint8Array)) this.#source = whole instanceof Readable ? whole : Readable.from(whole);
+    if (!(whole instanceof Uint8Array))
+      this.#source = whole instanceof Readable ? whole : Readable.from(whole);
     else if (whole.length <= SLICE_BYTES) this.#whole = whole;
     else this.#source = Readable.from(slices(whole));
+  }
+
+  /** Whether it waits for its source, not for the socket. */
+  get isHungry(): boolean {
+    return !this.#isStopped && this.#source !== undefined && !this.#source.isPaused();
   }
 
   start(): void {
@@ -53,6 +60,7 @@ export class InputPump {
       source.on("end", this.#onEnd);
       source.on("error", this.#onError);
       source.on("close", this.#onClose);
+      source.resume(); // it may have been paused by whoever made it
     }
   }
 
@@ -112,4 +120,52 @@ export class InputPump {
 
 function* slices(bytes: Uint8Array): Generator<Uint8Array> {
   for (let at = 0; at < bytes.length; at += SLICE_BYTES) yield bytes.subarray(at, at + SLICE_BYTES);
+}
+
+/**
+ * Starts to send the input of a request: STDIN, and for a filter DATA after it.
+ * @param pumps receives each pump as it starts; the last one is running
+ * @param hooks `flush` sends what is queued, false when the socket is full
+ */
+export function pumpInput(
+  machine: WebConnection,
+  request: WebRequest,
+  { role, stdin, data }: RequestOptions,
+  pumps: InputPump[],
+  hooks: { flush(): boolean; fail(error: Error): void },
+): void {
+  const start = (
+    input: RequestInput | undefined,
+    write: (bytes: Uint8Array) => void,
+    end: () => void,
+  ): void => {
+    const pump = new InputPump(input, {
+      writeInput: (bytes) => {
+        write(bytes);
+        return hooks.flush();
+      },
+      endInput: () => {
+        end();
+        hooks.flush();
+      },
+      failInput: hooks.fail,
+    });
+    pumps.push(pump);
+    pump.start();
+  };
+  const startData = (): void =>
+    start(
+      data,
+      (bytes) => machine.writeData(request, bytes),
+      () => machine.endData(request),
+    );
+  const isFilter = role === "filter";
+  start(
+    stdin,
+    (bytes) => machine.writeStdin(request, bytes),
+    () => {
+      machine.endStdin(request, !isFilter);
+      if (isFilter) startData();
+    },
+  );
 }

@@ -1,6 +1,6 @@
 /** Options of the client and of one request, with their defaults, units and reasons. */
 import type { Readable } from "node:stream";
-import { type Address, parseAddress, printAddress } from "../base/address.ts";
+import { type Address, MAX_UNIX_PATH_BYTES, parseAddress, printAddress } from "../base/address.ts";
 import { SettingError } from "../base/errors.ts";
 
 /** How to talk to an application. */
@@ -80,10 +80,19 @@ const TIMES = { connectTimeoutMs: 10_000, timeoutMs: 60_000, abortTimeoutMs: 100
  * @throws {SettingError} `ERR_POSTERN_ADDRESS`, `ERR_POSTERN_BAD_SETTING`
  */
 export function resolveClientOptions(options: ClientOptions): ResolvedClientOptions {
-  const address = typeof options.connect === "string" ? parseAddress(options.connect, "connect") : options.connect;
+  const address =
+    typeof options.connect === "string" ? parseAddress(options.connect, "connect") : options.connect;
   const name = printAddress(address);
   if (address.kind === "fd" || address.kind === "systemd") {
-    throw new SettingError("ERR_POSTERN_ADDRESS", `connect ${JSON.stringify(name)}: only unix and TCP can be connected to`);
+    throw new SettingError(
+      "ERR_POSTERN_ADDRESS",
+      `connect ${JSON.stringify(name)}: only unix and TCP can be connected to`,
+    );
+  }
+  if (address.kind === "unix" && Buffer.byteLength(address.path) > MAX_UNIX_PATH_BYTES) {
+    // Node 20 would cut it silently, and connect to whatever has that name.
+    const message = `connect ${JSON.stringify(name)}: the path is longer than ${MAX_UNIX_PATH_BYTES} bytes; use a shorter one`;
+    throw new SettingError("ERR_POSTERN_ADDRESS", message);
   }
   return Object.freeze({
     address,

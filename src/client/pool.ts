@@ -12,10 +12,12 @@
 import { PosternError, UsageError } from "../base/errors.ts";
 import { SlabPool } from "../protocol/record-writer.ts";
 import { UnansweredError } from "./call.ts";
-import { type ApplicationValues, type ClientObserver, FastCGIClient } from "./client.ts";
+import { type ClientObserver, FastCGIClient } from "./client.ts";
 import { isReplayable } from "./input.ts";
 import { type ClientOptions, type RequestOptions, resolveClientOptions, wholeNumbers } from "./options.ts";
+import { isRepeatable, methodOf, pairsOf } from "./request-params.ts";
 import type { ClientResponse } from "./response.ts";
+import type { ApplicationValues } from "./values.ts";
 
 /** Options of a pool. */
 export interface PoolOptions extends ClientOptions {
@@ -52,7 +54,7 @@ interface Waiter {
   reject(error: unknown): void;
 }
 
-export class ClientPool implements ClientObserver {
+export class ClientPool {
   readonly #clientOptions: ClientOptions;
   readonly #name: string;
   readonly #limits: Readonly<Record<keyof typeof COUNTS, number>>;
@@ -62,6 +64,10 @@ export class ClientPool implements ClientObserver {
   readonly #idle: FastCGIClient[] = []; // the one used last at the end
   readonly #idleTimers = new Map<FastCGIClient, NodeJS.Timeout>();
   readonly #queue = new Set<Waiter>();
+  readonly #observer: ClientObserver = {
+    onRoom: (client) => this.#onRoom(client),
+    onClosed: (client) => this.#onClosed(client),
+  };
   #isClosed = false;
   #whenEmpty: (() => void)[] = [];
 
@@ -96,7 +102,8 @@ export class ClientPool implements ClientObserver {
         return client.request(options);
       });
     } catch (error) {
-      if (!wasUsed || !(error instanceof UnansweredError) || !canRepeat(options) || this.#isClosed) throw error;
+      if (!wasUsed || !(error instanceof UnansweredError) || !canRepeat(options) || this.#isClosed)
+        throw error;
     }
     // The other idle connections are probably as dead (the application was restarted): use none of them.
     this.#dropIdle();
@@ -141,7 +148,7 @@ export class ClientPool implements ClientObserver {
       return await begin(client);
     } catch (error) {
       // It failed before it had used the connection, which is as good as before.
-      if (client.openRequests === 0 && client.hasRoom) this.onRoom(client);
+      if (client.openRequests === 0 && client.hasRoom) this.#onRoom(client);
       throw error;
     }
   }
@@ -161,7 +168,7 @@ export class ClientPool implements ClientObserver {
 
   #make(): FastCGIClient | undefined {
     if (this.#open.size >= this.#limits.maxConnections) return undefined;
-    const client = new FastCGIClient(this.#clientOptions, this, this.#slabs);
+    const client = new FastCGIClient(this.#clientOptions, this.#observer, this.#slabs);
     this.#open.add(client);
     return client;
   }
@@ -200,17 +207,13 @@ export class ClientPool implements ClientObserver {
     });
   }
 
-  // ClientObserver
-
-  /** @internal */
-  onRoom(client: FastCGIClient): void {
+  #onRoom(client: FastCGIClient): void {
     const [waiter] = this.#queue;
     if (waiter !== undefined) waiter.start(client);
     else if (client.openRequests === 0) this.#rest(client);
   }
 
-  /** @internal */
-  onClosed(client: FastCGIClient): void {
+  #onClosed(client: FastCGIClient): void {
     this.#open.delete(client);
     const at = this.#idle.indexOf(client);
     if (at >= 0) this.#idle.splice(at, 1);
@@ -258,9 +261,5 @@ export class ClientPool implements ClientObserver {
 /** Whether sending the request twice does no harm. */
 function canRepeat(options: RequestOptions): boolean {
   if (!isReplayable(options.stdin) || !isReplayable(options.data)) return false;
-  const { params } = options;
-  if (Symbol.iterator in params && !Array.isArray(params)) return false; // perhaps a generator: it is used up
-  const pairs = (Array.isArray(params) ? params : Object.entries(params)) as readonly (readonly [string, string])[];
-  const method = pairs.findLast(([name]) => name === "REQUEST_METHOD")?.[1] ?? "GET";
-  return IDEMPOTENT.has(method);
+  return isRepeatable(options.params) && IDEMPOTENT.has(methodOf(pairsOf(options.params)));
 }

@@ -23,9 +23,9 @@ import {
   type Target,
 } from "../cgi/from-http.ts";
 import { hasNoBody, isHopByHop } from "../cgi/response-head.ts";
-import type { ClientResponse } from "../client/response.ts";
+import { type ClientResponse, fieldValues } from "../client/response.ts";
+import type { AccessEntry, ResolvedGateway } from "./options.ts";
 import { collectBody, drainRequest, hasBody, limitBody } from "./request-body.ts";
-import type { ResolvedGateway } from "./options.ts";
 
 /** Internal redirects followed for one request; more are a loop. RFC 3875 §6.2.2. */
 const MAX_LOCAL_REDIRECTS = 5;
@@ -100,21 +100,25 @@ export class Forward {
     const mounted = splitMount(target.path, gateway.mount);
     if (mounted === undefined) throw new Stop(404, `Nothing is served outside ${gateway.mount}.`);
     const { files, php } = gateway;
-    const script = php === undefined ? mounted : this.#script(mounted, php.frontController === undefined);
+    const script = this.#script(mounted);
     // A file goes before the application, but never before the script of its own name.
     const isScript = php !== undefined && script !== undefined && script.pathInfo !== mounted.pathInfo;
-    if (files !== undefined && !isScript && (await files.serve(this.#req, this.#res, mounted.pathInfo, target.path))) {
+    if (
+      files !== undefined &&
+      !isScript &&
+      (await files.serve(this.#req, this.#res, mounted.pathInfo, target.path))
+    ) {
       return { script: mounted, isFile: true };
     }
     if (script === undefined) throw new Stop(404, "There is no such page.");
     return { script, isFile: false };
   }
 
-  #script(mounted: Script, isRequired: boolean): Script | undefined {
+  #script(mounted: Script): Script | undefined {
     const { documentRoot = "", php } = this.#gateway;
+    if (php === undefined) return mounted;
     const found = splitScript(mounted.pathInfo || "/", documentRoot, php);
-    if (found === undefined) return isRequired ? undefined : mounted;
-    return { ...found, scriptName: mounted.scriptName + found.scriptName };
+    return found && { ...found, scriptName: mounted.scriptName + found.scriptName };
   }
 
   /** Asks the application, following internal redirects. */
@@ -129,10 +133,11 @@ export class Forward {
     for (let hops = 0; response.localRedirect !== undefined; hops++) {
       const path = response.localRedirect;
       response.body.destroy();
-      if (hops === MAX_LOCAL_REDIRECTS) throw new Stop(502, `The application redirects in a circle (${path}).`);
+      if (hops === MAX_LOCAL_REDIRECTS)
+        throw new Stop(502, `The application redirects in a circle (${path}).`);
       const target = accepted(parseTarget(path), 502);
       const mounted = splitMount(target.path, this.#gateway.mount);
-      const next = mounted && (this.#gateway.php === undefined ? mounted : this.#script(mounted, true));
+      const next = mounted && this.#script(mounted);
       if (next === undefined) throw new Stop(404, "There is no such page.");
       // As if the client had asked for it: a GET without the body, which the first program has had.
       const params = this.#params(method === "HEAD" ? "HEAD" : "GET", target, next, 0);
@@ -183,7 +188,9 @@ export class Forward {
     const headers = responseHeaders(response.headers, status);
     res.writeHead(status, response.statusText || (STATUS_CODES[status] ?? ""), headers);
     // The head goes with the first of the body, unless that keeps us waiting.
-    const flush = setImmediate(() => res.flushHeaders());
+    const flush = setImmediate(() => {
+      if (this.#bodyBytes === 0 && !res.destroyed) res.flushHeaders();
+    });
     try {
       await this.#copy(response, isEmpty);
     } finally {
@@ -201,19 +208,17 @@ export class Forward {
     const { appStatus } = await response.ended.catch(() => ({ appStatus: 0 })); // the body was whole without it
     if (appStatus !== 0 && !isEmpty && response.header("content-length") === undefined) {
       // Nothing but the app status says whether the program finished its answer.
-      throw new Error(`the application ended with app status ${appStatus} and no Content-Length: its answer may be cut`);
+      throw new Error(
+        `the application ended with app status ${appStatus} and no Content-Length: its answer may be cut`,
+      );
     }
     res.end();
   }
 
   #sendHints(status: number, headers: readonly string[]): void {
     if (status !== 103 || this.#res.headersSent || this.#req.httpVersion !== "1.1") return;
-    const hints: Record<string, string[]> = {};
-    for (let index = 0; index + 1 < headers.length; index += 2) {
-      (hints[headers[index]!.toLowerCase()] ??= []).push(headers[index + 1]!);
-    }
-    const link = hints["link"];
-    if (link === undefined) return;
+    const link = fieldValues(headers, "link");
+    if (link.length === 0) return;
     try {
       this.#res.writeEarlyHints({ link });
     } catch {
@@ -243,15 +248,18 @@ export class Forward {
       "Content-Length": Buffer.byteLength(body),
       "Cache-Control": "no-store",
       ...(status === 503 && { "Retry-After": "1" }),
-      ...(!this.#req.complete && { Connection: "close" }),
+      ...(status === 408 && { Connection: "close" }),
     });
-    res.end(this.#req.method === "HEAD" ? undefined : body);
+    const isHead = this.#req.method === "HEAD";
+    if (!isHead) this.#bodyBytes = body.length;
+    res.end(isHead ? undefined : body);
   }
 
   #page(error: unknown): { status: number; title: string; text: string } {
-    const { status, text } = explain(error, this.#req);
+    const { status, text } = explain(error);
     const mayKnow = this.#gateway.development && isLoopback(this.#req.socket.remoteAddress ?? "?");
-    const detail = mayKnow && error instanceof Error && !(error instanceof Stop) ? `\n\n${error.message}` : "";
+    const detail =
+      mayKnow && error instanceof Error && !(error instanceof Stop) ? `\n\n${error.message}` : "";
     return { status, title: STATUS_CODES[status] ?? "Error", text: text + detail };
   }
 
@@ -289,19 +297,29 @@ export class Forward {
       this.#abort.abort(this.#error);
     }
     this.#flushStderr();
-    this.#gateway.onAccess?.({
+    const entry: AccessEntry = {
       remoteAddress: req.socket.remoteAddress,
       method: req.method ?? "",
       target: req.url ?? "",
       httpVersion: req.httpVersion,
       status: isLeft && !res.headersSent ? 499 : res.statusCode,
-      bodyBytes: this.#bodyBytes,
+      bodyBytes: this.#bodyBytes || fileBytes(req, res),
       durationMs: performance.now() - this.#startedAt,
       referer: req.headers.referer,
       userAgent: req.headers["user-agent"],
       error: this.#error,
-    });
+    };
+    try {
+      this.#gateway.onAccess?.(entry);
+    } catch (error) {
+      this.#gateway.logger.error({ error: oneLine(error) }, "onAccess failed");
+    }
   }
+}
+
+/** Body bytes of a static file, whose length is known to the response. An application's is counted instead. */
+function fileBytes(req: IncomingMessage, res: ServerResponse): number {
+  return req.method === "GET" && res.statusCode < 300 ? Number(res.getHeader("content-length") ?? 0) : 0;
 }
 
 function accepted(target: Target | Refusal, status = 400): Target {
@@ -321,14 +339,16 @@ function responseHeaders(headers: readonly string[], status: number): string[] {
 }
 
 /** What a client may know about a failure. */
-function explain(error: unknown, req: IncomingMessage): { status: number; text: string } {
+function explain(error: unknown): { status: number; text: string } {
   if (error instanceof Stop) return { status: error.status, text: error.message };
   switch (error instanceof PosternError ? error.code : undefined) {
+    case "ERR_POSTERN_ABORTED":
+      return { status: 400, text: "The request was not complete." };
     case "ERR_POSTERN_CONNECT":
       return { status: 502, text: "The application cannot be reached." };
+    case "ERR_POSTERN_REQUEST_TIMEOUT":
+      return { status: 408, text: "The request body did not arrive in time." };
     case "ERR_POSTERN_CLIENT_TIMEOUT":
-      // Its body stopped coming: the client is late, not the application.
-      if (!req.complete && !req.isPaused()) return { status: 408, text: "The request body did not arrive in time." };
       return { status: 504, text: "The application did not answer in time." };
     case "ERR_POSTERN_CLIENT_LIMIT":
     case "ERR_POSTERN_CLIENT_CLOSED":

@@ -112,7 +112,7 @@ export interface ResolvedGateway {
 }
 
 /** What PHP would run, or include; its source is never sent, whatever the case of its name. */
-const PHP_SOURCES = /\.(?:php\d?|phtml|phps|phar|inc)(?:[./ ]|$)/i;
+const PHP_SOURCES = /\.(?:php\d?|phtml|phps|phar|inc)(?![a-z\d])/i;
 const PHP_COLLECTED_BYTES = 8388608;
 
 /**
@@ -123,12 +123,17 @@ const PHP_COLLECTED_BYTES = 8388608;
 export function resolveGateway(options: GatewayOptions): ResolvedGateway {
   const { connect, php } = options;
   if (connect === undefined && options.pool === undefined) {
-    throw new UsageError("ERR_POSTERN_BAD_SETTING", "a gateway needs connect, the address of the application, or a pool");
+    throw new UsageError(
+      "ERR_POSTERN_BAD_SETTING",
+      "a gateway needs connect, the address of the application, or a pool",
+    );
   }
-  const ownPool = options.pool === undefined ? new ClientPool({ ...options.client, connect: connect! }) : undefined;
+  const ownPool =
+    options.pool === undefined ? new ClientPool({ ...options.client, connect: connect! }) : undefined;
   const folder = options.documentRoot === undefined ? undefined : resolve(options.documentRoot);
   const isPhp = php !== undefined && php !== false;
-  if (isPhp && folder === undefined) throw bad("documentRoot", undefined, "the folder of the scripts, as php-fpm sees it");
+  if (isPhp && folder === undefined)
+    throw bad("documentRoot", undefined, "the folder of the scripts, as php-fpm sees it");
   return Object.freeze({
     pool: options.pool ?? ownPool!,
     ownPool,
@@ -183,7 +188,10 @@ function scriptRules(php: PhpOptions, folder: string): ScriptRules {
   };
 }
 
-function resolveFiles(files: string | StaticFilesOptions | undefined, isPhp: boolean): StaticFiles | undefined {
+function resolveFiles(
+  files: string | StaticFilesOptions | undefined,
+  isPhp: boolean,
+): StaticFiles | undefined {
   if (files === undefined) return undefined;
   const options = typeof files === "string" ? { folder: files } : files;
   return new StaticFiles(isPhp ? { hidden: PHP_SOURCES, ...options } : options);
@@ -207,5 +215,8 @@ function whole(name: string, value: number | undefined, standard: number): numbe
 
 function bad(name: string, value: unknown, allowed: string): SettingError {
   const shown = JSON.stringify(value) ?? String(value);
-  return new SettingError("ERR_POSTERN_BAD_SETTING", `option ${name}: ${shown} cannot be used, it must be ${allowed}`);
+  return new SettingError(
+    "ERR_POSTERN_BAD_SETTING",
+    `option ${name}: ${shown} cannot be used, it must be ${allowed}`,
+  );
 }

@@ -12,22 +12,17 @@ export function hasBody(req: IncomingMessage): boolean {
   return Number(req.headers["content-length"] ?? 0) > 0;
 }
 
-/** Calls `tooLarge` once when more than `maxBytes` have come. */
+/** Calls `tooLarge` once when more than `maxBytes` have come. The body waits until somebody resumes it. */
 export function limitBody(req: IncomingMessage, maxBytes: number, tooLarge: () => void): void {
   let bytes = 0;
-  // Wrapped, not listened to: a 'data' listener would start the flow.
-  const emit = req.emit;
-  req.emit = function (this: IncomingMessage, event: string | symbol, ...values: unknown[]): boolean {
-    if (event === "data") {
-      bytes += (values[0] as Buffer).length;
-      if (bytes > maxBytes) {
-        req.emit = emit;
-        tooLarge();
-        return false;
-      }
-    }
-    return emit.call(this, event, ...values);
-  } as IncomingMessage["emit"];
+  const count = (piece: Buffer): void => {
+    bytes += piece.length;
+    if (bytes <= maxBytes) return;
+    req.off("data", count);
+    tooLarge();
+  };
+  req.on("data", count);
+  req.pause(); // a listener alone would start the flow
 }
 
 /** The whole body, or undefined when it has more than `maxBytes`. @throws the error of the request */

@@ -54,7 +54,12 @@ export class StaticFiles {
    * @param publicPath the same with the mount in front, for redirects
    * @returns false when the application should answer; nothing has been sent then
    */
-  async serve(req: IncomingMessage, res: ServerResponse, path: string, publicPath: string = path): Promise<boolean> {
+  async serve(
+    req: IncomingMessage,
+    res: ServerResponse,
+    path: string,
+    publicPath: string = path,
+  ): Promise<boolean> {
     if (req.method !== "GET" && req.method !== "HEAD") return false;
     const relative = this.#relative(path);
     if (relative === undefined) return false;
@@ -88,7 +93,10 @@ export class StaticFiles {
       const name = this.#inside(real);
       if (name === undefined) return undefined;
       // Non-blocking, so that a named pipe does not hold the request for ever.
-      handle = await open(real, constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0));
+      handle = await open(
+        real,
+        constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0),
+      );
       const stats = await handle.stat();
       if (stats.isFile()) return { handle, stats, name };
       await handle.close();
@@ -111,7 +119,12 @@ export class StaticFiles {
   }
 
   /** A folder named without its slash: relative links on its index page would go wrong. */
-  async #redirect(req: IncomingMessage, res: ServerResponse, relative: string, publicPath: string): Promise<boolean> {
+  async #redirect(
+    req: IncomingMessage,
+    res: ServerResponse,
+    relative: string,
+    publicPath: string,
+  ): Promise<boolean> {
     const index = await this.#open(join(relative, this.#index));
     if (typeof index !== "object") return false;
     await index.handle.close();
@@ -172,7 +185,10 @@ function realFolder(folder: string): string {
   } catch {
     // Said below, for both cases.
   }
-  throw new SettingError("ERR_POSTERN_BAD_SETTING", `the folder of static files, ${JSON.stringify(folder)}, is not there`);
+  throw new SettingError(
+    "ERR_POSTERN_BAD_SETTING",
+    `the folder of static files, ${JSON.stringify(folder)}, is not there`,
+  );
 }
 
 function encodePath(path: string): string {

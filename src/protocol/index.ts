@@ -7,3 +7,4 @@ export * from "./record-reader.ts";
 export * from "./record-writer.ts";
 export * from "./records.ts";
 export * from "./sniff.ts";
+export * from "./web-connection.ts";

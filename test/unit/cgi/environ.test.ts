@@ -146,7 +146,17 @@ describe("the headers", () => {
       );
     }
     expect(rawHeaders(given({ CONTENT_TYPE: "", CONTENT_LENGTH: "" }))).toEqual([]);
-    expect(rawHeaders(given({ CONTENT_LENGTH: "-1" }))).toEqual([]);
+  });
+
+  it("say that there is a body of unknown length: body parsers skip a request without either header", () => {
+    const chunked = ["transfer-encoding", "chunked"];
+    expect(rawHeaders(given({ CONTENT_LENGTH: "-1" }))).toEqual(chunked);
+    expect(rawHeaders(given({ CONTENT_LENGTH: "", HTTP_TRANSFER_ENCODING: "chunked" }))).toEqual(chunked);
+    expect(rawHeaders(given({ HTTP_TRANSFER_ENCODING: "gzip, Chunked" }))).toEqual(chunked);
+    expect(rawHeaders(given({ CONTENT_LENGTH: "5", HTTP_TRANSFER_ENCODING: "chunked" }))).toEqual([
+      "content-length",
+      "5",
+    ]);
   });
 
   it("show what was said to the web server's own connection as it was said", () => {
