@@ -1,10 +1,10 @@
 // What the request looks like to an application: HTTP on one side, what the web server vouches for on the other.
 import { fastcgi } from "postern";
 
-const escape = (text) => String(text).replace(/[&<>"]/g, (character) => `&#${character.charCodeAt(0)};`);
+const escapeHtml = (text) => String(text).replace(/[&<>"]/g, (character) => `&#${character.charCodeAt(0)};`);
 
 const rows = (pairs) =>
-  pairs.map(([name, value]) => `<tr><th>${escape(name)}</th><td>${escape(value)}</td></tr>`).join("");
+  pairs.map(([name, value]) => `<tr><th>${escapeHtml(name)}</th><td>${escapeHtml(value)}</td></tr>`).join("");
 
 export function page(req) {
   const { params, role } = fastcgi(req);

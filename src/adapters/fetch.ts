@@ -24,12 +24,18 @@ export function fetchHandler(application: FetchApplication): Handler {
   return (exchange: Exchange): void => {
     const context = new FetchContext(exchange);
     const request = makeFetchRequest(exchange, context);
-    const result = application.fetch(request, context);
+    let result: Response | Promise<Response>;
+    try {
+      result = application.fetch(request, context);
+    } catch (thrown) {
+      // A thrown Response is an answer, as routers use it.
+      if (!(thrown instanceof Response)) throw thrown;
+      result = thrown;
+    }
     if (result instanceof Response) send(exchange, result);
     else {
       Promise.resolve(result).then(
         (response) => send(exchange, response),
-        // A thrown Response is an answer, as routers use it.
         (reason: unknown) => (reason instanceof Response ? send(exchange, reason) : exchange.fail(reason)),
       );
     }

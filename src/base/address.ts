@@ -71,7 +71,9 @@ export function printAddress(address: Address): string {
 
 /** Whether only this machine can reach a TCP host name or address. The empty host counts as loopback. */
 export function isLoopback(host: string): boolean {
-  return host === "" || host === "localhost" || host === "::1" || /^(::ffff:)?127\.\d+\.\d+\.\d+$/i.test(host);
+  return (
+    host === "" || host === "localhost" || host === "::1" || /^(::ffff:)?127\.\d+\.\d+\.\d+$/i.test(host)
+  );
 }
 
 function unixAddress(path: string, text: string, setting: string): Address {

@@ -26,6 +26,20 @@ export const silentLogger: Logger = {
   error(): void {},
 };
 
+/** A logger that never throws: what goes wrong in somebody's logger must not take requests with it. */
+export function safeLogger(logger: Logger): Logger {
+  const at =
+    (level: "debug" | "info" | "warn" | "error") =>
+    (fields: LogFields, message: string): void => {
+      try {
+        logger[level](fields, message);
+      } catch {
+        // There is no place left to say so.
+      }
+    };
+  return { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };
+}
+
 /**
  * One line per message: `2026-11-22T10:00:00.000Z warn  message key=value`.
  * Control characters are escaped, so a client cannot forge a line.

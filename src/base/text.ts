@@ -14,5 +14,14 @@ export function clip(text: string, limit: number): string {
 
 /** The first line of an error, or a value, as one printable line of at most 500 characters. */
 export function oneLine(value: unknown): string {
-  return clip(escapeControls(String(value).split("\n", 1)[0] ?? ""), 500);
+  return clip(escapeControls(textOf(value).split("\n", 1)[0] ?? ""), 500);
+}
+
+/** `String` that takes everything: some objects cannot be converted, and anything can be thrown. */
+function textOf(value: unknown): string {
+  try {
+    return String(value);
+  } catch {
+    return Object.prototype.toString.call(value);
+  }
 }

@@ -16,15 +16,16 @@ import type { Duplex } from "node:stream";
 import { RemoteProtocolError } from "../base/errors.ts";
 import type { LogFields } from "../base/log.ts";
 import { errorPage } from "../cgi/error-page.ts";
-import { AppConnection, type AppRequest, type AppSink, type RequestSink } from "../protocol/app-connection.ts";
-import { RecordWriter, type SlabPool } from "../protocol/record-writer.ts";
+import { AppConnection, type AppSink } from "../protocol/app-connection.ts";
+import type { AppRequest, RequestSink } from "../protocol/app-request.ts";
+import type { SlabPool } from "../protocol/record-writer.ts";
 import { ProtocolStatus } from "../protocol/records.ts";
 import { sniff } from "../protocol/sniff.ts";
 import { Exchange, type ExchangeHost, type Handler } from "./exchange.ts";
 import type { ResolvedOptions } from "./options.ts";
+import { type FlushCallback, Output } from "./output.ts";
+import { HTTP_ANSWER, refusalStatus, tooManyConnections } from "./refusals.ts";
 
-/** Output held before it is written without waiting for the end of the turn, and from which writers should wait. */
-const CONGESTED_BYTES = 65536;
 /** A body queued beyond this pauses a connection that carries one request at a time. */
 const PAUSE_BYTES = 65536;
 
@@ -42,46 +43,52 @@ export interface ConnectionHost {
   onConnectionEnd(connection: Connection): void;
 }
 
-type FlushCallback = (error?: Error) => void;
+/** While draining, how long a connection may stay silent before its first request, ms. */
+const FIRST_REQUEST_MS = 1000;
+/** How long a peer that does not speak FastCGI may go on sending after it was told so, ms. */
+const NOT_FASTCGI_LINGER_MS = 1000;
 
 export class Connection implements AppSink, ExchangeHost {
   readonly #host: ConnectionHost;
   readonly #socket: Duplex;
   readonly #peer: string;
-  readonly #writer: RecordWriter;
+  readonly #output: Output;
   readonly app: AppConnection;
   readonly options: ResolvedOptions;
   #isFresh = true; // nothing received yet
   #isReceiving = false; // inside app.receive: it is followed by a flush
-  #isFlushScheduled = false;
   #isFinished = false;
   #isPaused = false;
   #lastReceive: number;
-  #unreadBytes = 0; // queued in all inputs
   #stalled: Set<Exchange> | undefined = undefined; // exchanges whose queue keeps a multiplexing connection paused
   #lingerUntil = 0;
   #lingerBytes = 0;
-  #callbacks: FlushCallback[] = [];
+  #isDraining = false;
+  #isDeaf = false; // the peer does not speak FastCGI: what it still sends is dropped
 
   constructor(host: ConnectionHost, socket: Duplex, peer: string) {
     this.#host = host;
     this.#socket = socket;
     this.#peer = peer;
     this.options = host.options;
-    this.#writer = new RecordWriter(host.slabs);
+    this.#output = new Output(socket, host.slabs, () => this.#finishIfDone());
     this.#lastReceive = host.now;
     const { maxParamsBytes, maxParams, maxRequestsPerConnection: maxRequests, maxConnections } = host.options;
-    this.app = new AppConnection(this, this.#writer, { maxParamsBytes, maxParams, maxRequests, maxConnections });
+    this.app = new AppConnection(this, this.#output.writer, {
+      maxParamsBytes,
+      maxParams,
+      maxRequests,
+      maxConnections,
+    });
     socket.on("data", (chunk: Buffer) => this.#onData(chunk));
-    socket.on("drain", () => this.#onDrain());
     socket.on("end", () => this.#onEnd());
-    socket.on("error", (error) => this.#lose(error));
+    socket.on("error", (error) => this.#onPeerGone(error));
     socket.on("close", () => this.#onClose());
   }
 
-  /** Whether it is kept open and carries no request. */
+  /** Whether it was used, is kept open and carries no request: closing it disturbs least. */
   get isIdle(): boolean {
-    return this.app.openRequests === 0 && !this.#isFinished;
+    return !this.#isFresh && !this.#isFinished && this.app.openRequests === 0 && !this.app.isPartial;
   }
 
   /** When bytes last came, in ms of the server's clock. */
@@ -89,14 +96,24 @@ export class Connection implements AppSink, ExchangeHost {
     return this.#lastReceive;
   }
 
-  /** Takes no new requests: closes now if idle, else after the last open request. */
+  /**
+   * Takes no new requests: closes now if idle, else after the last open request. A web server that has just connected
+   * is about to send one, and would make a 502 of a close: it is waited for, until `check` finds that it does not.
+   */
   drain(): void {
-    this.app.finish();
+    this.#isDraining = true;
+    this.#finishIfDrained();
     if (!this.#isReceiving) this.#finishIfDone();
+  }
+
+  #finishIfDrained(): void {
+    const isAboutToAsk = this.#isFresh || (this.app.openRequests === 0 && this.app.isPartial);
+    if (this.#isDraining && !isAboutToAsk) this.app.finish();
   }
 
   /** Closes at once; open requests are aborted. */
   destroy(reason: string): void {
+    if (this.app.isAnswering) this.#output.breakOff();
     this.#lose(new Error(reason));
   }
 
@@ -106,6 +123,8 @@ export class Connection implements AppSink, ExchangeHost {
     const silentMs = now - this.#lastReceive;
     if (this.#lingerUntil > 0 && now >= this.#lingerUntil) {
       this.destroy("the rest of the body did not arrive in time");
+    } else if (this.#isDraining && silentMs >= FIRST_REQUEST_MS && this.app.openRequests === 0) {
+      this.destroy("no request came while draining");
     } else if (recordTimeoutMs > 0 && silentMs >= recordTimeoutMs && this.app.isPartial && !this.#isPaused) {
       this.#onRecordTimeout(recordTimeoutMs);
     } else if (recordTimeoutMs > 0 && silentMs >= recordTimeoutMs && this.#isFresh) {
@@ -122,7 +141,7 @@ export class Connection implements AppSink, ExchangeHost {
     const exchange = new Exchange(this, request);
     if (this.#host.isOverloaded(this)) {
       this.#logRefusal(503, `more than ${this.options.maxConnections} connections`, request);
-      exchange.refuse(503, "Service Unavailable", overload("too many connections"), ProtocolStatus.Overloaded);
+      exchange.refuse(503, "Service Unavailable", tooManyConnections(), ProtocolStatus.Overloaded);
       this.app.finish();
       return exchange;
     }
@@ -151,21 +170,15 @@ export class Connection implements AppSink, ExchangeHost {
   // ExchangeHost
 
   get isCongested(): boolean {
-    return this.#writer.pendingBytes + this.#socket.writableLength >= CONGESTED_BYTES;
+    return this.#output.isCongested;
   }
 
   scheduleFlush(): void {
-    if (this.#writer.pendingBytes >= CONGESTED_BYTES) this.#flush();
-    else if (!this.#isReceiving && !this.#isFlushScheduled) {
-      this.#isFlushScheduled = true;
-      process.nextTick(flushLater, this);
-    }
+    this.#output.schedule(this.#isReceiving);
   }
 
   afterFlush(callback: FlushCallback): void {
-    if (this.#socket.destroyed) process.nextTick(callback, new Error("the connection is closed"));
-    else if (this.#writer.pendingBytes + this.#socket.writableLength === 0) process.nextTick(callback);
-    else this.#callbacks.push(callback);
+    this.#output.afterFlush(callback);
   }
 
   own(chunk: Buffer, start: number, end: number): Buffer {
@@ -173,7 +186,6 @@ export class Connection implements AppSink, ExchangeHost {
   }
 
   onQueued(exchange: Exchange, change: number): void {
-    this.#unreadBytes += change;
     const most = this.app.multiplexes ? this.options.maxUnreadBytes : PAUSE_BYTES;
     const queued = exchange.stdin.queuedBytes + (exchange.data?.queuedBytes ?? 0);
     if (queued >= most) {
@@ -189,8 +201,17 @@ export class Connection implements AppSink, ExchangeHost {
 
   cut(reason: string): void {
     this.#log("debug", `connection cut: ${reason}`);
-    this.#flush();
-    this.#lose(new Error(reason));
+    if (!this.#output.breakOff()) {
+      this.#lose(new Error(reason));
+      return;
+    }
+    // What was written must arrive, or its end is missed; what still comes is read, or our close is a reset.
+    const { isReceivingInput } = this.app;
+    this.#isFinished = true;
+    this.#abortAll(new Error(reason));
+    if (isReceivingInput) this.#linger();
+    this.#output.end(!isReceivingInput);
+    this.#resume();
   }
 
   warnOnce(warning: string): void {
@@ -206,7 +227,7 @@ export class Connection implements AppSink, ExchangeHost {
   #onData(chunk: Buffer): void {
     this.#lastReceive = this.#host.now;
     if (this.#isFresh && !this.#accepts(chunk)) return;
-    if (this.#isFinished && !this.#mayLinger(chunk.length)) return;
+    if (this.#isFinished && (!this.#mayLinger(chunk.length) || this.#isDeaf)) return;
     this.#isReceiving = true;
     try {
       this.app.receive(chunk);
@@ -216,7 +237,8 @@ export class Connection implements AppSink, ExchangeHost {
       return;
     }
     this.#isReceiving = false;
-    this.#flush();
+    if (this.#isDraining) this.#finishIfDrained();
+    this.#output.endTurn();
   }
 
   /** Looks at the first bytes: whoever does not speak FastCGI is named in the log and sent away. */
@@ -227,8 +249,15 @@ export class Connection implements AppSink, ExchangeHost {
     this.#log("warn", `the peer speaks ${other.name}, not FastCGI: connection closed`, {
       code: "ERR_POSTERN_NOT_FASTCGI",
     });
-    if (other.isHttp) this.#socket.write(HTTP_ANSWER);
-    endThenDestroy(this.#socket);
+    if (!other.isHttp) {
+      this.#socket.destroy();
+      return false;
+    }
+    // Closing over what it still sends would be a reset, which takes the answer away again.
+    this.#isDeaf = true;
+    this.#isFinished = true;
+    this.#lingerUntil = this.#host.now + NOT_FASTCGI_LINGER_MS;
+    this.#socket.end(HTTP_ANSWER);
     return false;
   }
 
@@ -246,7 +275,23 @@ export class Connection implements AppSink, ExchangeHost {
       return;
     }
     // A web server that closes its side has given up on whatever is open: none half-closes and waits.
-    this.#lose(new Error("the web server closed the connection"));
+    this.#onPeerGone(new Error("the web server closed the connection"));
+  }
+
+  /** Visitors who leave are everyday life; a peer that leaves in the middle of a record is not. */
+  #onPeerGone(error: Error): void {
+    const level = this.app.isPartial ? "warn" : "debug";
+    if (!this.#isFinished && (this.app.isPartial || this.app.openRequests > 0)) {
+      const { openRequests } = this.app;
+      const where = this.app.isPartial
+        ? "in the middle of a record or of a request's parameters"
+        : "during a request";
+      this.#log(level, `connection lost ${where}: ${error.message}`, {
+        code: "ERR_POSTERN_ABORTED",
+        openRequests,
+      });
+    }
+    this.#lose(error);
   }
 
   #fail(error: unknown): void {
@@ -255,7 +300,8 @@ export class Connection implements AppSink, ExchangeHost {
     } else {
       this.#log("error", "a bug in Postern: connection closed", { error });
     }
-    this.#flush();
+    if (this.app.isAnswering) this.#output.breakOff();
+    else this.#output.flush();
     this.#lose(error instanceof Error ? error : new Error(String(error)));
   }
 
@@ -301,62 +347,28 @@ export class Connection implements AppSink, ExchangeHost {
     }
   }
 
-  // Output
-
-  /** @internal the end of the turn */
-  flushNow(): void {
-    this.#isFlushScheduled = false;
-    this.#flush();
-  }
-
-  #flush(): void {
-    if (this.#writer.pendingBytes > 0) {
-      const pieces = this.#writer.take();
-      const socket = this.#socket;
-      if (socket.destroyed || socket.writableEnded) {
-        this.#writer.recycle(true);
-        return;
-      }
-      if (pieces.length === 1) {
-        socket.write(pieces[0]!);
-      } else {
-        socket.cork();
-        for (const piece of pieces) socket.write(piece);
-        socket.uncork();
-      }
-      this.#writer.recycle(socket.writableLength === 0);
-    }
-    if (this.#callbacks.length > 0 && this.#socket.writableLength === 0) this.#callBack(undefined);
-    this.#finishIfDone();
-  }
-
-  #onDrain(): void {
-    if (this.#socket.writableLength === 0) this.#flush();
-  }
-
-  #callBack(error: Error | undefined): void {
-    const callbacks = this.#callbacks;
-    this.#callbacks = [];
-    for (const callback of callbacks) process.nextTick(callback, error);
-  }
+  // The end
 
   #finishIfDone(): void {
-    if (!this.app.isFinished || this.#writer.pendingBytes > 0) return;
-    const socket = this.#socket;
-    if (!this.app.awaitsInput) {
+    if (!this.app.isFinished || !this.#output.isEmpty) return;
+    // Padding counts as input: it may still be on its way when everything it follows has been answered.
+    const isLast = !this.app.awaitsInput && !this.app.isPartial;
+    if (isLast) {
       this.#isFinished = true;
-      // Everything is written and read: destroy() costs a third less than end().
-      if (socket.writableLength === 0) socket.destroy();
-      else endThenDestroy(socket);
+      this.#output.end(true);
     } else if (!this.#isFinished) {
       this.#isFinished = true;
-      this.#lingerUntil = this.#host.now + this.options.lingerTimeoutMs;
-      socket.end();
+      this.#linger();
+      this.#output.end(false);
       this.#resume();
     }
   }
 
-  // The end
+  /** What still comes is read for a while: our close would be a reset otherwise. */
+  #linger(): void {
+    const { lingerTimeoutMs } = this.options;
+    if (lingerTimeoutMs > 0) this.#lingerUntil = this.#host.now + lingerTimeoutMs;
+  }
 
   #lose(error: Error): void {
     if (!this.#socket.destroyed) this.#socket.destroy();
@@ -368,7 +380,7 @@ export class Connection implements AppSink, ExchangeHost {
       const message = `the connection was lost: ${cause.message}`;
       this.app.lose(new RemoteProtocolError("ERR_POSTERN_ABORTED", message, "connection", { cause }));
     }
-    this.#callBack(cause);
+    this.#output.callBack(cause);
   }
 
   #onClose(): void {
@@ -382,39 +394,5 @@ export class Connection implements AppSink, ExchangeHost {
 
   #log(level: "debug" | "warn" | "error", message: string, fields: LogFields = {}): void {
     this.options.logger[level]({ peer: this.#peer, ...fields }, message);
-  }
-}
-
-/** An answer for people who open a FastCGI port in a browser. */
-const HTTP_ANSWER: string = [
-  "HTTP/1.1 400 Bad Request",
-  "Content-Type: text/plain; charset=utf-8",
-  "Connection: close",
-  "",
-  "This port speaks FastCGI, not HTTP. Put a web server in front of it, for example nginx with fastcgi_pass.\n",
-].join("\r\n");
-
-function endThenDestroy(socket: Duplex): void {
-  socket.end(() => socket.destroy());
-}
-
-function flushLater(connection: Connection): void {
-  connection.flushNow();
-}
-
-function overload(message: string): RemoteProtocolError {
-  return new RemoteProtocolError("ERR_POSTERN_TOO_MANY_CONNECTIONS", message, "request");
-}
-
-/** The HTTP status and protocol status that answer a broken limit. */
-function refusalStatus(error: RemoteProtocolError): [number, string, ProtocolStatus] {
-  switch (error.code) {
-    case "ERR_POSTERN_PARAMS_TOO_LARGE":
-    case "ERR_POSTERN_PARAMS_TOO_MANY":
-      return [431, "Request Header Fields Too Large", ProtocolStatus.RequestComplete];
-    case "ERR_POSTERN_TOO_MANY_REQUESTS":
-      return [503, "Service Unavailable", ProtocolStatus.Overloaded];
-    default:
-      return [400, "Bad Request", ProtocolStatus.RequestComplete];
   }
 }

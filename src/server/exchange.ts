@@ -15,10 +15,11 @@ import { oneLine } from "../base/text.ts";
 import { announcedLength, announcesUpgrade } from "../cgi/environ.ts";
 import { errorPage } from "../cgi/error-page.ts";
 import { resolveTarget, type Target } from "../cgi/mount.ts";
-import type { AppConnection, AppRequest, RequestSink } from "../protocol/app-connection.ts";
+import type { AppConnection } from "../protocol/app-connection.ts";
+import type { AppRequest, RequestSink } from "../protocol/app-request.ts";
 import type { Params } from "../protocol/params.ts";
 import { ProtocolStatus, Role } from "../protocol/records.ts";
-import { Input } from "./input.ts";
+import { Input, type InputHost } from "./input.ts";
 import type { ResolvedOptions } from "./options.ts";
 
 /** Serves one request. Whatever it throws becomes a 500. */
@@ -50,7 +51,7 @@ const RUNNING = 0;
 const HEAD_SENT = 1;
 const ENDED = 2;
 
-export class Exchange implements RequestSink {
+export class Exchange implements RequestSink, InputHost {
   readonly #host: ExchangeHost;
   readonly #app: AppConnection;
   readonly #request: AppRequest;
@@ -65,6 +66,7 @@ export class Exchange implements RequestSink {
   #target: Target | undefined = undefined;
   #expected: number; // announced body bytes, -1 when unknown
   #received = 0; // body bytes that arrived
+  #inputError: RemoteProtocolError | undefined = undefined; // why the body is not whole
   #abortError: Error | undefined = undefined;
   #abortListeners: ((error: Error) => void)[] | undefined = undefined;
   #stalledSince = 0; // when the sweep first saw this exchange stall its siblings, ms
@@ -75,10 +77,10 @@ export class Exchange implements RequestSink {
     this.#request = request;
     this.params = request.params;
     this.#number = host.nextNumber();
-    const onQueued = (change: number): void => host.onQueued(this, change);
-    this.stdin = new Input(onQueued);
-    this.data = request.role === Role.Filter ? new Input(onQueued) : undefined;
-    this.#expected = announcedLength(request.params) ?? -1;
+    this.stdin = new Input(this);
+    this.data = request.role === Role.Filter ? new Input(this) : undefined;
+    // mod_fastcgi tells an authorizer the length of a body that goes to the responder.
+    this.#expected = request.role === Role.Authorizer ? -1 : (announcedLength(request.params) ?? -1);
     if (this.#expected <= 0 && announcesUpgrade(request.params)) {
       // lighttpd ends the STDIN of such a request only with the connection: it must not be waited for.
       request.awaitsInput = false;
@@ -186,21 +188,30 @@ export class Exchange implements RequestSink {
   }
 
   /** Completes the answer. Work may go on afterwards. */
-  end(appStatus: number = this.appStatus, protocolStatus: ProtocolStatus = ProtocolStatus.RequestComplete): void {
+  end(
+    appStatus: number = this.appStatus,
+    protocolStatus: ProtocolStatus = ProtocolStatus.RequestComplete,
+  ): void {
     if (this.#state === ENDED) return;
     if (this.#state === RUNNING) {
-      this.fail(new AppError("ERR_POSTERN_RESPONSE_STATE", "the application ended the request without a response"));
+      this.fail(
+        new AppError("ERR_POSTERN_RESPONSE_STATE", "the application ended the request without a response"),
+      );
       return;
     }
     this.#state = ENDED;
-    // Who has begun to read the body may go on after the answer.
-    const readsOn = this.stdin.isBeingRead || this.data?.isBeingRead === true;
+    // Who reads the body may go on after the answer, also who begins to in this turn: `res.end(); for await (… of req)`.
+    const isBeingRead = this.stdin.isBeingRead || this.data?.isBeingRead === true;
+    const readsOn = isBeingRead || this.stdin.hasMore || this.data?.hasMore === true;
     this.#app.end(this.#request, appStatus, protocolStatus, readsOn);
-    if (!readsOn) {
-      this.stdin.discard();
-      this.data?.discard();
-    }
+    if (!readsOn) this.#discardUnlessRead();
+    else if (!isBeingRead) setImmediate(() => this.#discardUnlessRead());
     this.#host.scheduleFlush();
+  }
+
+  #discardUnlessRead(): void {
+    if (!this.stdin.isBeingRead) this.stdin.discard();
+    if (this.data?.isBeingRead === false) this.data.discard();
   }
 
   /** Sends a whole small answer, such as an error page, and ends. */
@@ -216,12 +227,21 @@ export class Exchange implements RequestSink {
    * server does not take the part for the whole. Either way the log and the web server's log say why.
    */
   fail(error: unknown): void {
-    const shown = error instanceof Error ? error : new Error(String(error));
+    if (this.#inputError !== undefined && this.#state === RUNNING) {
+      this.refuse(400, "Bad Request", this.#inputError); // which was logged: whatever failed over half a body is not at fault
+      return;
+    }
+    const shown = error instanceof Error ? error : new Error(oneLine(error));
     this.log("error", "the application failed", { error: shown });
     if (this.#state === ENDED) return;
-    this.sendStderr(`${describe(this)}: ${oneLine(shown)}\n`);
+    const method = oneLine(this.params.get("REQUEST_METHOD"));
+    this.sendStderr(`request ${this.id} ${method} ${oneLine(this.#shownUrl())}: ${oneLine(shown)}\n`);
     if (this.#state === RUNNING) {
-      const page = errorPage(500, "Internal Server Error", this.options.development ? (shown.stack ?? String(shown)) : undefined);
+      const page = errorPage(
+        500,
+        "Internal Server Error",
+        this.options.development ? (shown.stack ?? String(shown)) : undefined,
+      );
       this.respond(page.head, page.body, 1);
     } else {
       this.#state = ENDED;
@@ -232,15 +252,22 @@ export class Exchange implements RequestSink {
   /** Logs something about this request, naming it. */
   log(level: "debug" | "info" | "warn" | "error", message: string, fields: LogFields = {}): void {
     this.options.logger[level](
-      { request: this.id, method: this.params.get("REQUEST_METHOD"), url: this.target.originalUrl, ...fields },
+      { request: this.id, method: this.params.get("REQUEST_METHOD"), url: this.#shownUrl(), ...fields },
       message,
     );
   }
 
+  /** The URL for a log: of a request that was refused because of its URL, what the web server sent. */
+  #shownUrl(): string {
+    try {
+      return this.target.originalUrl;
+    } catch {
+      return this.params.get("REQUEST_URI") ?? "";
+    }
+  }
+
   /** Answers with a status that a limit or a deadline demands, or cuts the connection if it is too late for that. */
   refuse(status: number, title: string, error: RemoteProtocolError, protocolStatus?: ProtocolStatus): void {
-    this.stdin.fail(error);
-    this.data?.fail(error);
     if (this.#state === RUNNING) {
       const page = errorPage(status, title);
       this.respond(page.head, page.body, 0, protocolStatus);
@@ -248,6 +275,9 @@ export class Exchange implements RequestSink {
       this.#state = ENDED;
       this.#host.cut(error.message);
     }
+    // Only now: an application that is told of it first may answer something else.
+    this.stdin.fail(error);
+    this.data?.fail(error);
   }
 
   /** Since when, in ms of the server's clock, this request has been stalling its siblings; 0 when it is not. */
@@ -279,7 +309,8 @@ export class Exchange implements RequestSink {
     if (this.#received < this.#expected) {
       const message = `the body ended after ${this.#received} of ${this.#expected} bytes`;
       this.log("warn", message);
-      this.stdin.fail(new RemoteProtocolError("ERR_POSTERN_BODY_SHORT", message, "request"));
+      this.#inputError = new RemoteProtocolError("ERR_POSTERN_BODY_SHORT", message, "request");
+      this.stdin.fail(this.#inputError);
     } else {
       this.stdin.end();
     }
@@ -299,10 +330,22 @@ export class Exchange implements RequestSink {
     this.#abortError = error;
     this.stdin.fail(error);
     this.data?.fail(error);
-    for (const listener of this.#abortListeners ?? []) listener(error);
+    for (const listener of this.#abortListeners ?? []) {
+      try {
+        listener(error);
+      } catch (thrown) {
+        this.fail(thrown);
+      }
+    }
   }
-}
 
-function describe(exchange: Exchange): string {
-  return `request ${exchange.id} ${oneLine(exchange.params.get("REQUEST_METHOD"))} ${oneLine(exchange.target.originalUrl)}`;
+  // InputHost
+
+  onQueued(change: number): void {
+    this.#host.onQueued(this, change);
+  }
+
+  onThrow(thrown: unknown): void {
+    this.fail(thrown);
+  }
 }

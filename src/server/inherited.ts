@@ -60,22 +60,25 @@ export function isListeningSocket(fd: number, env: NodeJS.ProcessEnv): boolean {
   }
   try {
     const inode = /^socket:\[(\d+)\]$/.exec(readlinkSync(`/proc/self/fd/${fd}`))?.[1];
-    if (inode !== undefined) return isListeningInode(inode);
+    const known = inode === undefined ? undefined : isListeningInode(inode);
+    if (known !== undefined) return known;
   } catch {
     // No /proc on this system.
   }
   return !isPlainCgi(env);
 }
 
-/** Whether the environment is that of one CGI request. RFC 3875 §4.1. */
+/** Whether the environment is that of one CGI request. RFC 3875 §4.1. fcgiwrap passes on only what it was given. */
 export function isPlainCgi(env: NodeJS.ProcessEnv): boolean {
-  return env["REQUEST_METHOD"] !== undefined && env["GATEWAY_INTERFACE"] !== undefined;
+  const { REQUEST_METHOD, GATEWAY_INTERFACE, SCRIPT_FILENAME, SCRIPT_NAME } = env;
+  return REQUEST_METHOD !== undefined && (GATEWAY_INTERFACE ?? SCRIPT_FILENAME ?? SCRIPT_NAME) !== undefined;
 }
 
 const UNIX_LISTENING = 0x10000; // __SO_ACCEPTCON in the flags column
 const TCP_LISTEN = "0A";
 
-function isListeningInode(inode: string): boolean {
+/** Undefined when the tables do not have it: a socket may come from outside our network namespace. */
+function isListeningInode(inode: string): boolean | undefined {
   for (const line of readFileSync("/proc/self/net/unix", "utf8").split("\n")) {
     const columns = line.trim().split(/\s+/);
     if (columns[6] === inode) return (Number.parseInt(columns[3] ?? "0", 16) & UNIX_LISTENING) !== 0;
@@ -86,7 +89,7 @@ function isListeningInode(inode: string): boolean {
       if (columns[9] === inode) return columns[3] === TCP_LISTEN;
     }
   }
-  return false;
+  return undefined;
 }
 
 /** Empty where the kernel has no IPv6. */

@@ -6,11 +6,11 @@
  *       └--fail--> FAILED
  *       └--discard--> DISCARDED (from any state: nobody will read, the rest is dropped)
  *
- * Pieces are handed on as they arrive, never gathered. While the application does not want any they queue here,
+ * Pieces are handed on as they arrive. While the application does not want any they queue here,
  * and the connection, told through `onQueued`, decides when to stop reading the socket.
  */
 
-/** Takes one input stream. */
+/** Takes one input stream. What it throws fails the request, see {@link InputHost}. */
 export interface InputSink {
   /** The next piece; the receiver owns it. */
   onPiece(piece: Buffer): void;
@@ -19,30 +19,48 @@ export interface InputSink {
   onFail(error: Error): void;
 }
 
+/** Small pieces are gathered in blocks of up to this size, in bytes. */
+const BLOCK_BYTES = 4096;
+const NO_BLOCK: Buffer = Buffer.alloc(0);
+
 const OPEN = 0;
 const ENDED = 1;
 const FAILED = 2;
 const DISCARDED = 3;
 
+/** What an input needs of its exchange. */
+export interface InputHost {
+  /** By how many bytes the queue has grown or shrunk. */
+  onQueued(change: number): void;
+  /** The sink threw: one of the application's own listeners did. */
+  onThrow(thrown: unknown): void;
+}
+
 export class Input {
-  readonly #onQueued: (change: number) => void;
+  readonly #host: InputHost;
   #sink: InputSink | undefined = undefined;
   #flowing = false;
   #wasRead = false;
   #state: number = OPEN;
   #queue: Buffer[] = [];
   #queuedBytes = 0;
+  #block: Buffer = NO_BLOCK; // the last piece of the queue, if that was copied: more may be copied behind it
+  #blockEnd = 0;
   #error: Error | undefined = undefined;
   #delivered = false; // whether onEnd or onFail was called
 
-  /** @param onQueued hears by how many bytes the queue has grown or shrunk */
-  constructor(onQueued: (change: number) => void) {
-    this.#onQueued = onQueued;
+  constructor(host: InputHost) {
+    this.#host = host;
   }
 
   /** Bytes waiting for the application. */
   get queuedBytes(): number {
     return this.#queuedBytes;
+  }
+
+  /** Whether there is something to read, or will be. */
+  get hasMore(): boolean {
+    return this.#state === OPEN || (this.#state === ENDED && this.#queuedBytes > 0);
   }
 
   /** Whether nothing more will be delivered. */
@@ -77,12 +95,33 @@ export class Input {
   push(piece: Buffer): void {
     if (this.#state !== OPEN) return;
     if (this.#flowing && this.#queuedBytes === 0) {
-      this.#sink!.onPiece(piece);
+      this.#hand(piece);
       return;
     }
-    this.#queue.push(piece);
+    this.#enqueue(piece);
     this.#queuedBytes += piece.length;
-    this.#onQueued(piece.length);
+    this.#host.onQueued(piece.length);
+  }
+
+  /** Keeps no more memory than a small multiple of what is queued: a piece pins the whole chunk it is a view of. */
+  #enqueue(piece: Buffer): void {
+    const { length } = piece;
+    if (2 * length >= piece.buffer.byteLength) {
+      this.#queue.push(piece);
+      this.#blockEnd = 0;
+      return;
+    }
+    const last = this.#queue.length - 1;
+    if (this.#blockEnd > 0 && this.#blockEnd + length <= this.#block.length && last >= 0) {
+      this.#block.set(piece, this.#blockEnd);
+      this.#queue[last] = this.#block.subarray(0, this.#blockEnd + length);
+    } else {
+      this.#block = Buffer.allocUnsafe(Math.max(length, Math.min(BLOCK_BYTES, this.#queuedBytes)));
+      this.#block.set(piece);
+      this.#queue.push(this.#block.subarray(0, length));
+      this.#blockEnd = 0;
+    }
+    this.#blockEnd += length;
   }
 
   /** The stream is complete. */
@@ -98,10 +137,7 @@ export class Input {
     this.#state = FAILED;
     this.#error = error;
     this.#dropQueue();
-    if (this.#sink !== undefined && !this.#delivered) {
-      this.#delivered = true;
-      this.#sink.onFail(error);
-    }
+    if (this.#sink !== undefined && !this.#delivered) this.#handEnd(error);
   }
 
   /** Nobody will read any more. */
@@ -111,20 +147,33 @@ export class Input {
   }
 
   #deliver(): void {
-    const sink = this.#sink;
     while (this.#flowing && this.#queue.length > 0) {
       const piece = this.#queue.shift()!;
+      if (this.#queue.length === 0) this.#blockEnd = 0;
       this.#queuedBytes -= piece.length;
-      this.#onQueued(-piece.length);
-      sink!.onPiece(piece);
+      this.#host.onQueued(-piece.length);
+      this.#hand(piece);
     }
-    if (sink === undefined || this.#delivered || this.#queue.length > 0) return;
-    if (this.#state === ENDED) {
-      this.#delivered = true;
-      sink.onEnd();
-    } else if (this.#state === FAILED) {
-      this.#delivered = true;
-      sink.onFail(this.#error!);
+    if (this.#sink === undefined || this.#delivered || this.#queue.length > 0) return;
+    if (this.#state === ENDED) this.#handEnd(undefined);
+    else if (this.#state === FAILED) this.#handEnd(this.#error);
+  }
+
+  #hand(piece: Buffer): void {
+    try {
+      this.#sink!.onPiece(piece);
+    } catch (thrown) {
+      this.#host.onThrow(thrown);
+    }
+  }
+
+  #handEnd(error: Error | undefined): void {
+    this.#delivered = true;
+    try {
+      if (error === undefined) this.#sink!.onEnd();
+      else this.#sink!.onFail(error);
+    } catch (thrown) {
+      this.#host.onThrow(thrown);
     }
   }
 
@@ -132,7 +181,9 @@ export class Input {
     if (this.#queuedBytes === 0) return;
     const bytes = this.#queuedBytes;
     this.#queue = [];
+    this.#block = NO_BLOCK;
+    this.#blockEnd = 0;
     this.#queuedBytes = 0;
-    this.#onQueued(-bytes);
+    this.#host.onQueued(-bytes);
   }
 }

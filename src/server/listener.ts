@@ -35,7 +35,8 @@ export async function openListeners(
   sink: ListenerSink,
   env: NodeJS.ProcessEnv,
 ): Promise<Listener[]> {
-  const addresses = options.bind.length > 0 ? options.bind.map((text) => parseAddress(text, "bind")) : inherited(env);
+  const addresses =
+    options.bind.length > 0 ? options.bind.map((text) => parseAddress(text, "bind")) : inherited(env);
   const listeners: Listener[] = [];
   try {
     for (const address of addresses) {
@@ -77,7 +78,11 @@ async function open(
       break;
     case "tcp":
       refusePublic(address.host, name, options);
-      await listen(server, { host: address.host || "127.0.0.1", port: address.port, backlog: options.backlog }, name);
+      await listen(
+        server,
+        { host: address.host || "127.0.0.1", port: address.port, backlog: options.backlog },
+        name,
+      );
       break;
     case "fd":
       if (!isListeningSocket(address.fd, env)) {

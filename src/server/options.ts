@@ -4,7 +4,7 @@
  */
 import { BlockList, isIP } from "node:net";
 import { SettingError } from "../base/errors.ts";
-import { type Logger, stderrLogger } from "../base/log.ts";
+import { type Logger, safeLogger, stderrLogger } from "../base/log.ts";
 import { type MountOptions, type MountRule, resolveMountOptions } from "../cgi/mount-options.ts";
 
 /** Bounds on size and count. Every one has an answer: see `docs/errors.md`. */
@@ -114,8 +114,12 @@ const TIMES = {
 } as const;
 
 /** Fills in defaults and checks every value. @throws {SettingError} `ERR_POSTERN_BAD_SETTING` */
-export function resolveOptions(options: ServerOptions, env: NodeJS.ProcessEnv = process.env): ResolvedOptions {
-  const bind = options.bind === undefined ? [] : typeof options.bind === "string" ? [options.bind] : options.bind;
+export function resolveOptions(
+  options: ServerOptions,
+  env: NodeJS.ProcessEnv = process.env,
+): ResolvedOptions {
+  const bind =
+    options.bind === undefined ? [] : typeof options.bind === "string" ? [options.bind] : options.bind;
   return Object.freeze({
     ...numbers(COUNTS, options, 1),
     ...numbers(TIMES, options, 0),
@@ -127,7 +131,7 @@ export function resolveOptions(options: ServerOptions, env: NodeJS.ProcessEnv = 
     development: options.development ?? env["NODE_ENV"] === "development",
     stripBase: options.stripBase ?? false,
     mount: resolveMountOptions(options),
-    logger: options.logger ?? stderrLogger(),
+    logger: safeLogger(options.logger ?? stderrLogger()),
   });
 }
 
@@ -149,7 +153,10 @@ function numbers<T extends Readonly<Record<string, number>>>(
 
 function resolveMode(mode: number | string | undefined): number {
   if (mode === undefined) return 0o660;
-  const value = typeof mode === "string" && /^(0o?)?[0-7]{3,4}$/.test(mode) ? Number.parseInt(mode.replace("o", ""), 8) : mode;
+  const value =
+    typeof mode === "string" && /^(0o?)?[0-7]{3,4}$/.test(mode)
+      ? Number.parseInt(mode.replace("o", ""), 8)
+      : mode;
   if (typeof value !== "number" || !Number.isInteger(value) || value < 0 || value > 0o777) {
     throw bad("mode", mode, 'octal permissions such as "0660" or 0o660');
   }
@@ -186,7 +193,14 @@ function addEntry(list: BlockList, entry: string): void {
   const family = isIP(address) === 6 ? "ipv6" : "ipv4";
   const most = family === "ipv6" ? 128 : 32;
   const bits = prefix === undefined ? most : Number(prefix);
-  if (isIP(address) === 0 || rest.length > 0 || prefix === "" || !Number.isInteger(bits) || bits < 0 || bits > most) {
+  if (
+    isIP(address) === 0 ||
+    rest.length > 0 ||
+    prefix === "" ||
+    !Number.isInteger(bits) ||
+    bits < 0 ||
+    bits > most
+  ) {
     throw bad("allowedClients", entry, "an IP address, a range such as 10.0.0.0/8, or any");
   }
   list.addSubnet(address, bits, family);

@@ -28,7 +28,6 @@ export class CgiConnection extends Duplex implements RecordSink {
   #begun = false;
   #type = 0;
   #endBody: Buffer = Buffer.alloc(0);
-  #blocked: Writable | undefined = undefined;
   /** The application's exit code: END_REQUEST's appStatus, 1 if it never came. */
   appStatus = 1;
 
@@ -49,20 +48,19 @@ export class CgiConnection extends Duplex implements RecordSink {
       this.#begin();
       if (this.#bodyLeft > 0) this.#readStdin();
       else this.#endStdin();
-    } else {
+    } else if (this.#bodyLeft > 0) {
       this.#streams.stdin.resume();
     }
   }
 
   override _write(chunk: Buffer, _encoding: string, callback: (error?: Error) => void): void {
-    this.#reader.push(chunk);
-    const blocked = this.#blocked;
-    this.#blocked = undefined;
-    if (blocked === undefined) callback();
-    else blocked.once("drain", () => callback());
-  }
-
-  override _final(callback: () => void): void {
+    try {
+      this.#reader.push(chunk);
+    } catch (error) {
+      callback(error as Error); // the answer breaks off: all a CGI program can say is its exit code
+      return;
+    }
+    // Done when all of it is with the kernel: the process exits soon after the last piece.
     this.#streams.stdout.write("", () => callback());
   }
 
@@ -81,6 +79,7 @@ export class CgiConnection extends Duplex implements RecordSink {
   #readStdin(): void {
     const { stdin } = this.#streams;
     stdin.on("data", (chunk: Buffer) => {
+      if (this.#bodyLeft < 0) return; // what comes behind CONTENT_LENGTH bytes is not the body
       const piece = chunk.subarray(0, this.#bodyLeft);
       this.#bodyLeft -= piece.length;
       this.#writer.writeBytes(RecordType.Stdin, ID, piece);
@@ -119,7 +118,7 @@ export class CgiConnection extends Duplex implements RecordSink {
         : this.#type === RecordType.Stderr
           ? this.#streams.stderr
           : undefined;
-    if (stream !== undefined && !stream.write(Buffer.from(piece))) this.#blocked = stream;
+    stream?.write(Buffer.from(piece));
   }
 
   onRecordEnd(): void {

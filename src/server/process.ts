@@ -7,8 +7,11 @@ const DRAIN_SIGNALS = ["SIGTERM", "SIGINT", "SIGQUIT", "SIGUSR1"] as const;
 /** How long what the application left running may keep the process alive after the server has closed, ms. */
 const EXIT_GRACE_MS = 500;
 
+/** What is drained: a server, or a server and what stands before it. */
+export type Drainable = Pick<Server, "options" | "stats" | "closed" | "close">;
+
 /** Drains on the first signal, exits on the second. */
-export function drainOnSignals(server: Server): void {
+export function drainOnSignals(server: Drainable): void {
   let isDraining = false;
   const onSignal = (signal: NodeJS.Signals): void => {
     const { logger } = server.options;

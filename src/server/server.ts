@@ -29,7 +29,12 @@ export class Server implements ConnectionHost, ListenerSink {
   readonly handler: Handler;
   readonly options: ResolvedOptions;
   readonly slabs: SlabPool = new SlabPool();
-  now: number = Date.now();
+  /**
+   * The clock of all deadlines, ms. It stands still while the process does (a blocked event loop, a suspended
+   * machine): bytes that came meanwhile are read before anybody is judged for not having sent them.
+   */
+  now = 1;
+  #tickedAt = 0;
   /** Resolves when the server has closed, by `close()` or by its signal. */
   readonly closed: Promise<void>;
   readonly #connections = new Set<Connection>();
@@ -53,8 +58,10 @@ export class Server implements ConnectionHost, ListenerSink {
     });
     const { signal } = options;
     if (signal !== undefined) {
-      if (signal.aborted) void this.close();
-      else signal.addEventListener("abort", () => void this.close(), { once: true });
+      const onAbort = (): void => void this.close();
+      if (signal.aborted) onAbort();
+      else signal.addEventListener("abort", onAbort, { once: true });
+      void this.closed.then(() => signal.removeEventListener("abort", onAbort));
     }
   }
 
@@ -112,7 +119,10 @@ export class Server implements ConnectionHost, ListenerSink {
     const { drainTimeoutMs } = this.options;
     if (this.#connections.size === 0) this.#finish();
     else if (drainTimeoutMs > 0) {
-      this.#deadline = setTimeout(() => this.destroy(`not finished within ${drainTimeoutMs} ms`), drainTimeoutMs);
+      this.#deadline = setTimeout(
+        () => this.destroy(`not finished within ${drainTimeoutMs} ms`),
+        drainTimeoutMs,
+      );
     }
     return this.closed;
   }
@@ -142,11 +152,13 @@ export class Server implements ConnectionHost, ListenerSink {
     const { maxConnections, logger } = this.options;
     const full = this.#connections.size >= maxConnections && !this.#closeIdlest();
     if (full && this.#connections.size >= 2 * maxConnections) {
-      logger.warn({ peer, code: "ERR_POSTERN_TOO_MANY_CONNECTIONS" }, `more than ${2 * maxConnections} connections`);
+      logger.warn(
+        { peer, code: "ERR_POSTERN_TOO_MANY_CONNECTIONS" },
+        `more than ${2 * maxConnections} connections`,
+      );
       socket.destroy();
       return;
     }
-    if (this.#connections.size === 0) this.now = Date.now();
     const connection = new Connection(this, socket, peer);
     this.#acceptedConnections++;
     this.#connections.add(connection);
@@ -235,10 +247,14 @@ export class Server implements ConnectionHost, ListenerSink {
       ...[recordTimeoutMs, idleTimeoutMs, stallTimeoutMs, lingerTimeoutMs].filter((ms) => ms > 0),
       SWEEP_MS * 4,
     );
+    const everyMs = Math.ceil(shortest / 4);
+    this.#tickedAt = performance.now();
     this.#sweep = setInterval(() => {
-      this.now = Date.now();
+      const at = performance.now();
+      this.now += Math.min(at - this.#tickedAt, 2 * everyMs);
+      this.#tickedAt = at;
       for (const connection of this.#connections) connection.check(this.now);
-    }, Math.ceil(shortest / 4));
+    }, everyMs);
     this.#sweep.unref();
   }
 }

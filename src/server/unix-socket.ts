@@ -11,6 +11,7 @@ import {
   chmodSync,
   chownSync,
   closeSync,
+  linkSync,
   lstatSync,
   openSync,
   readdirSync,
@@ -72,6 +73,7 @@ export async function listenOnUnixSocket(
       renameSync(temporary, path);
       return () => removeIfSame(path, made);
     } catch (error) {
+      server.close();
       rmSync(temporary, { force: true });
       throw ownerError(path, options, error);
     }
@@ -171,7 +173,7 @@ async function lock(path: string): Promise<() => void> {
       return () => rmSync(file, { force: true });
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw bindError(path, error as Error);
-      if (isAbandoned(file)) rmSync(file, { force: true });
+      if (isAbandoned(file)) takeAway(file);
       else if (Date.now() > until) {
         throw new SettingError(
           "ERR_POSTERN_SOCKET_IN_USE",
@@ -179,6 +181,18 @@ async function lock(path: string): Promise<() => void> {
         );
       } else await new Promise((resolve) => setTimeout(resolve, 20));
     }
+  }
+}
+
+/** Removes an abandoned lock, and not the one that somebody faster has put in its place meanwhile. */
+function takeAway(file: string): void {
+  const aside = `${file}.${process.pid}`;
+  try {
+    renameSync(file, aside);
+    if (!isAbandoned(aside)) linkSync(aside, file);
+    rmSync(aside, { force: true });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw bindError(file, error as Error);
   }
 }
 

@@ -57,7 +57,11 @@ export function makeProbe(): Probe {
 function expressApplication(listener: Listener): Application {
   const application = express();
   application.get("/express/cookies", (_request, response) => {
-    response.cookie("a", "1").cookie("b", "2; 3", { httpOnly: true }).cookie("c", "é", { path: "/" }).send("set");
+    response
+      .cookie("a", "1")
+      .cookie("b", "2; 3", { httpOnly: true })
+      .cookie("c", "é", { path: "/" })
+      .send("set");
   });
   application.get("/express/redirect", (request, response) => {
     response.redirect(303, `${request.baseUrl}/target`);
@@ -101,7 +105,10 @@ async function echo(request: IncomingMessage, response: ServerResponse): Promise
   response.end(Buffer.from(JSON.stringify(seen), "latin1"));
 }
 
-async function fetchEcho(request: Request, context: { readonly base: string; params: { toObject(): object } }): Promise<Response> {
+async function fetchEcho(
+  request: Request,
+  context: { readonly base: string; params: { toObject(): object } },
+): Promise<Response> {
   const body = new Uint8Array(await request.arrayBuffer());
   const { pathname, search } = splitUrl(request.url);
   const seen: Omit<Echo, "params"> & { params: object } = {
@@ -117,7 +124,9 @@ async function fetchEcho(request: Request, context: { readonly base: string; par
     complete: true,
     params: context.params.toObject(),
   };
-  return new Response(Buffer.from(JSON.stringify(seen), "latin1"), { headers: { "Content-Type": "application/json" } });
+  return new Response(Buffer.from(JSON.stringify(seen), "latin1"), {
+    headers: { "Content-Type": "application/json" },
+  });
 }
 
 /** Without the mending that `new URL` would do. */

@@ -1,0 +1,161 @@
+/** The configurations in docs/deploy as real web servers take them: ports and paths replaced, the rest as it is shown. */
+import { execFileSync } from "node:child_process";
+import { chmodSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import type { CodeBlock } from "./markdown.ts";
+import { repositoryRoot } from "./paths.ts";
+import { programOf, type ServerName } from "./web-servers/available.ts";
+import type { ServerUser } from "./web-servers/web-server.ts";
+
+/** What stands for the paths and addresses of the documents. */
+export interface Place {
+  /** For everything the web server writes. */
+  readonly folder: string;
+  /** For `listen 80`. */
+  readonly port: number;
+  /** For /run/yourapplication. */
+  readonly run: string;
+  /** For /var/www/yourapplication. */
+  readonly site: string;
+  /** For 127.0.0.1:9000. */
+  readonly tcpPort: number;
+  readonly user: ServerUser | undefined;
+}
+
+export interface Rendered {
+  readonly files: Readonly<Record<string, string>>;
+  /** Arguments that check the configuration. */
+  readonly check: readonly string[];
+  /** Arguments that run it in the foreground. */
+  readonly run: readonly string[];
+}
+
+export const LANGUAGES: Readonly<Record<string, ServerName>> = {
+  nginx: "nginx",
+  apache: "apache",
+  lighttpd: "lighttpd",
+};
+
+const APACHE_MODULES = ["/usr/lib/apache2/modules", "/usr/lib64/httpd/modules", "/usr/libexec/apache2"];
+
+/** Whether the block needs an Apache module that is not on this machine. */
+export function lacksModule({ info }: CodeBlock): boolean {
+  const wanted = /modules=(\w+)/.exec(info)?.[1];
+  return wanted !== undefined && apacheModule(wanted) === undefined;
+}
+
+/** `serves=/x` in the fence of a block: the mount it configures, `""` for the root. */
+export function markOf(block: CodeBlock, mark: "serves" | "spawns" | "authorizes"): string | undefined {
+  const path = new RegExp(`\\b${mark}=(\\S+)`).exec(block.info)?.[1];
+  return path?.replace(/\/$/, "");
+}
+
+/** The site of the documents: files, and the program that a web server starts. */
+export function makeSite(folder: string): void {
+  mkdirSync(join(folder, "public", "static"), { recursive: true });
+  writeFileSync(join(folder, "public", "static", "a.txt"), "from disk");
+  mkdirSync(join(folder, "node_modules"));
+  symlinkSync(repositoryRoot, join(folder, "node_modules", "postern"));
+  writeFileSync(join(folder, "package.json"), '{ "type": "module" }');
+  for (const name of ["yourapplication.fcgi", "serve.js", "app.js"]) {
+    writeFileSync(join(folder, name), readFileSync(join(repositoryRoot, "examples", "shared-hosting", name)));
+  }
+  chmodSync(join(folder, "yourapplication.fcgi"), 0o755);
+}
+
+export function render(block: CodeBlock, place: Place): Rendered {
+  const { run, site, tcpPort, port } = place;
+  const text = block.text
+    .replaceAll("/run/yourapplication", run)
+    .replaceAll("/var/www/yourapplication", site)
+    .replaceAll("127.0.0.1:9000", `127.0.0.1:${tcpPort}`)
+    .replace(/("port"\s*=> )9000/g, `$1${tcpPort}`)
+    .replace(/listen 80;/g, `listen 127.0.0.1:${port};`)
+    .replace(/<VirtualHost \*:80>/g, `<VirtualHost 127.0.0.1:${port}>`);
+  switch (LANGUAGES[block.language]) {
+    case "nginx":
+      return renderNginx(text, place);
+    case "apache":
+      return renderApache(text, place, block.info);
+    case "lighttpd":
+      return renderLighttpd(text, place);
+    default:
+      throw new Error(`${block.file}:${block.line}: no server takes ${block.language}`);
+  }
+}
+
+function renderNginx(text: string, { folder, user }: Place): Rendered {
+  const program = programOf("nginx");
+  const output = execFileSync("sh", ["-c", '"$0" -V 2>&1', program], { encoding: "utf8" });
+  const standard = dirname(/--conf-path=(\S+)/.exec(output)?.[1] ?? "/etc/nginx/nginx.conf");
+  const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
+  const config = `
+${user ? `user ${user.user} ${user.group};` : ""}
+daemon off;
+pid ${join(folder, "nginx.pid")};
+error_log ${join(folder, "error.log")} notice;
+events {}
+http {
+access_log off;
+${temporary.map((name) => `${name}_temp_path ${join(folder, name)};`).join("\n")}
+${text}
+}
+`;
+  const params = readFileSync(join(standard, "fastcgi_params"), "utf8");
+  const args = ["-p", folder, "-c", join(folder, "nginx.conf"), "-e", join(folder, "error.log")];
+  return { files: { "nginx.conf": config, fastcgi_params: params }, check: ["-t", ...args], run: args };
+}
+
+function renderApache(text: string, { folder, port, user }: Place, info: string): Rendered {
+  const wanted = /modules=(\w+)/.exec(info)?.[1];
+  const names = [
+    "mpm_event",
+    "unixd",
+    "authz_core",
+    "headers",
+    "alias",
+    "dir",
+    "mime",
+    "rewrite",
+    "setenvif",
+  ];
+  names.push("proxy", "proxy_fcgi", ...(wanted === undefined ? [] : [wanted]));
+  // Those that are built in have no file.
+  const modules = names.map((name) => [name, apacheModule(name)]).filter(([, file]) => file !== undefined);
+  const body = info.includes("htaccess") ? `<Directory "${folder}">\n${text}\n</Directory>` : text;
+  writeFileSync(join(folder, "mime.types"), "text/html html\ntext/plain txt\n");
+  const config = `
+ServerRoot "${folder}"
+DefaultRuntimeDir "${folder}"
+PidFile "${join(folder, "apache.pid")}"
+ServerName example.com
+Listen 127.0.0.1:${port}
+${modules.map(([name, file]) => `LoadModule ${name}_module "${file}"`).join("\n")}
+${user ? `User ${user.user}\nGroup ${user.group}` : ""}
+TypesConfig "${join(folder, "mime.types")}"
+StartServers 1
+ErrorLog "${join(folder, "error.log")}"
+${body}
+`;
+  const args = ["-d", folder, "-f", join(folder, "apache.conf")];
+  return { files: { "apache.conf": config }, check: [...args, "-t"], run: [...args, "-D", "FOREGROUND"] };
+}
+
+function renderLighttpd(text: string, { folder, port, site, user }: Place): Rendered {
+  const config = `
+server.modules = ( "mod_fastcgi" )
+server.document-root = "${join(site, "public")}"
+server.bind = "127.0.0.1"
+server.port = ${port}
+${user ? `server.username = "${user.user}"\nserver.groupname = "${user.group}"` : ""}
+server.errorlog = "${join(folder, "error.log")}"
+server.upload-dirs = ( "${folder}" )
+${text}
+`;
+  const file = join(folder, "lighttpd.conf");
+  return { files: { "lighttpd.conf": config }, check: ["-tt", "-f", file], run: ["-D", "-f", file] };
+}
+
+function apacheModule(name: string): string | undefined {
+  return APACHE_MODULES.map((folder) => join(folder, `mod_${name}.so`)).find((file) => existsSync(file));
+}

@@ -1,0 +1,456 @@
+/** Where a server listens: every form of `bind`, who may connect, and unix sockets that are safe from the first moment. */
+import { fork } from "node:child_process";
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { createServer as createNetServer } from "node:net";
+import { join, relative } from "node:path";
+import { describe, expect, it } from "vitest";
+import type { SettingError } from "../../../src/base/errors.ts";
+import { createServer } from "../../../src/serve.ts";
+import type { ServerOptions } from "../../../src/server/options.ts";
+import type { Server } from "../../../src/server/server.ts";
+import { freePort } from "../../support/ports.ts";
+import { run, start } from "../../support/process.ts";
+import { temporaryFolder } from "../../support/temp.ts";
+import { waitFor } from "../../support/wait.ts";
+import { connectWire, TestLog } from "../../support/wire.ts";
+
+const isRoot = process.getuid?.() === 0;
+const ok = (_request: unknown, response: import("node:http").ServerResponse): void => void response.end("ok");
+
+function listen(options: ServerOptions): Promise<Server> {
+  return createServer(ok, { logger: new TestLog(), ...options }).listen();
+}
+async function refusal(options: ServerOptions): Promise<SettingError> {
+  const server = createServer(ok, { logger: new TestLog(), ...options });
+  const error = await server.listen().then(
+    () => undefined,
+    (reason: unknown) => reason as SettingError,
+  );
+  await server.close();
+  expect(error, "it listened").toBeDefined();
+  expect(error!.name).toBe("SettingError");
+  return error!;
+}
+async function ask(where: { path: string } | { host: string; port: number }): Promise<string> {
+  const wire = await connectWire(where);
+  wire.request();
+  const { body } = await wire.answer();
+  wire.destroy();
+  return body.toString();
+}
+const portOf = (address: string): number => Number(/:(\d+)$/.exec(address)![1]);
+const hasIPv6 =
+  existsSync("/proc/net/if_inet6") && readFileSync("/proc/net/if_inet6", "utf8").includes(" lo");
+
+describe("bind", () => {
+  it("takes a unix socket as unix:/path, /path, and relative to the working directory", async () => {
+    const folder = temporaryFolder("l");
+    const path = join(folder, "a.sock");
+    for (const bind of [`unix:${path}`, path, `unix:${relative(process.cwd(), path)}`]) {
+      await using server = await listen({ bind });
+      expect(await ask({ path })).toBe("ok");
+      expect(server.addresses).toEqual([bind.startsWith("unix:") ? bind : `unix:${bind}`]);
+      expect(server.isSpawned).toBe(false);
+    }
+    expect(readdirSync(folder)).toEqual([]);
+  });
+
+  it.skipIf(process.platform !== "linux")(
+    "takes an abstract socket, which has no file and ends with the server",
+    async () => {
+      const name = `postern-test-${process.pid}`;
+      {
+        await using server = await listen({ bind: `unix:@${name}` });
+        expect(await ask({ path: `\0${name}` })).toBe("ok");
+        expect(server.addresses).toEqual([`unix:@${name}`]);
+        expect((await refusal({ bind: `unix:@${name}` })).code).toBe("ERR_POSTERN_SOCKET_IN_USE");
+      }
+      await expect(connectWire({ path: `\0${name}` })).rejects.toMatchObject({ code: "ECONNREFUSED" });
+    },
+  );
+
+  it("takes host:port and :port, which means loopback, and tells the port it got", async () => {
+    for (const [bind, address] of [
+      ["127.0.0.1:0", /^127\.0\.0\.1:\d+$/],
+      [":0", /^127\.0\.0\.1:\d+$/],
+      ["localhost:0", /^(127\.0\.0\.1|\[::1\]):\d+$/],
+    ] as const) {
+      await using server = await listen({ bind });
+      expect(server.addresses[0]).toMatch(address);
+      const host = server.addresses[0]!.startsWith("[") ? "::1" : "127.0.0.1";
+      expect(await ask({ host, port: portOf(server.addresses[0]!) })).toBe("ok");
+    }
+  });
+
+  it.skipIf(!hasIPv6)("takes IPv6 in brackets", async () => {
+    await using server = await listen({ bind: "[::1]:0" });
+    expect(server.addresses[0]).toMatch(/^\[::1\]:\d+$/);
+    expect(await ask({ host: "::1", port: portOf(server.addresses[0]!) })).toBe("ok");
+  });
+
+  it("takes several, all or none", async () => {
+    const path = join(temporaryFolder("l"), "a.sock");
+    {
+      await using server = await listen({ bind: [path, "127.0.0.1:0"] });
+      expect(server.addresses).toHaveLength(2);
+      expect(await ask({ path })).toBe("ok");
+    }
+    const error = await refusal({ bind: [path, "127.0.0.1:0", "nonsense"] });
+    expect(error.code).toBe("ERR_POSTERN_ADDRESS");
+    expect(existsSync(path)).toBe(false);
+  });
+
+  it("names a port that is in use, an address this machine does not have, a host nobody knows, a port too low", async () => {
+    await using server = await listen({ bind: "127.0.0.1:0" });
+    const taken = await refusal({ bind: server.addresses[0]! });
+    expect(taken.code).toBe("ERR_POSTERN_SOCKET_IN_USE");
+    expect(taken.message).toContain(`${server.addresses[0]}: another process is listening there`);
+    const foreign = await refusal({ bind: "192.0.2.1:0", allowedClients: "any" });
+    expect(foreign.message).toMatch(/bind 192\.0\.2\.1:0: this machine has no such address/);
+  });
+
+  it("may be tried again after a failure", async () => {
+    const folder = temporaryFolder("l");
+    const path = join(folder, "missing", "a.sock");
+    await using server = createServer(ok, { bind: path, logger: new TestLog() });
+    await expect(server.listen()).rejects.toMatchObject({ code: "ERR_POSTERN_ADDRESS" });
+    mkdirSync(join(folder, "missing"));
+    await server.listen();
+    expect(await ask({ path })).toBe("ok");
+  });
+});
+
+describe("who may connect over TCP", () => {
+  it("an address that other machines reach is refused unless allowedClients or FCGI_WEB_SERVER_ADDRS says who", async () => {
+    for (const bind of ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"]) {
+      const error = await refusal({ bind });
+      expect(error.code).toBe("ERR_POSTERN_ADDRESS_PUBLIC");
+      expect(error.message).toContain("allowedClients");
+    }
+    await using stated = await listen({ bind: "0.0.0.0:0", allowedClients: "127.0.0.0/8" });
+    expect(await ask({ host: "127.0.0.1", port: portOf(stated.addresses[0]!) })).toBe("ok");
+    process.env["FCGI_WEB_SERVER_ADDRS"] = "10.0.0.5, 127.0.0.1";
+    try {
+      await using fromEnvironment = await listen({ bind: "0.0.0.0:0" });
+      expect(await ask({ host: "127.0.0.1", port: portOf(fromEnvironment.addresses[0]!) })).toBe("ok");
+    } finally {
+      delete process.env["FCGI_WEB_SERVER_ADDRS"];
+    }
+  });
+
+  it("others are disconnected, with one line that names them", async () => {
+    const log = new TestLog();
+    await using server = await listen({
+      bind: "127.0.0.1:0",
+      allowedClients: ["10.0.0.0/8", "127.0.0.2"],
+      logger: log,
+    });
+    const wire = await connectWire({ host: "127.0.0.1", port: portOf(server.addresses[0]!) });
+    wire.socket.on("error", () => {});
+    await wire.end();
+    wire.destroy();
+    expect(log.lines).toHaveLength(1);
+    expect(log.lines[0]).toMatchObject({
+      level: "warn",
+      fields: { peer: "127.0.0.1", code: "ERR_POSTERN_CLIENT_NOT_ALLOWED" },
+    });
+    expect(server.stats.acceptedConnections).toBe(0);
+  });
+
+  it.skipIf(!hasIPv6)("an IPv4 client of an IPv6 socket is known by its IPv4 address", async () => {
+    await using server = await listen({ bind: "[::]:0", allowedClients: "127.0.0.1" });
+    expect(await ask({ host: "127.0.0.1", port: portOf(server.addresses[0]!) })).toBe("ok");
+    const wire = await connectWire({ host: "::1", port: portOf(server.addresses[0]!) });
+    wire.socket.on("error", () => {});
+    await wire.end();
+    wire.destroy();
+  });
+
+  it("the list does not concern unix sockets", async () => {
+    const path = join(temporaryFolder("l"), "a.sock");
+    await using _server = await listen({ bind: path, allowedClients: "10.0.0.1" });
+    expect(await ask({ path })).toBe("ok");
+  });
+});
+
+describe("a unix socket", () => {
+  it("has mode 0660 by default, whatever the umask, or the one that was asked for", async () => {
+    const folder = temporaryFolder("u");
+    const umask = process.umask(0o077);
+    try {
+      for (const [mode, expected] of [
+        [undefined, 0o660],
+        ["0666", 0o666],
+        [0o600, 0o600],
+        ["777", 0o777],
+      ] as const) {
+        const path = join(folder, "a.sock");
+        await using _server = await listen({ bind: path, ...(mode === undefined ? {} : { mode }) });
+        expect(statSync(path).mode & 0o7777).toBe(expected);
+      }
+      expect(process.umask()).toBe(0o077);
+    } finally {
+      process.umask(umask);
+    }
+  });
+
+  it.skipIf(!isRoot)("has the owner and group asked for, by name or number", async () => {
+    const path = join(temporaryFolder("u"), "a.sock");
+    const { uid, gid } = idsOf("www-data");
+    for (const [owner, group] of [
+      ["www-data", "www-data"],
+      [uid, `${gid}`],
+    ] as const) {
+      await using _server = await listen({ bind: path, owner, group });
+      expect([statSync(path).uid, statSync(path).gid]).toEqual([uid, gid]);
+    }
+    const error = await refusal({ bind: path, owner: "nobody-of-that-name" });
+    expect(error.message).toMatch(/there is no user named "nobody-of-that-name"/);
+    expect(readdirSync(join(path, ".."))).toEqual([]);
+  });
+
+  it.skipIf(!isRoot)(
+    "is never there with other permissions or another owner, however often one looks",
+    async () => {
+      const folder = temporaryFolder("u");
+      const path = join(folder, "a.sock");
+      // Another process looks as fast as it can; under any name a socket there must be closed to others or finished.
+      const watcher = fork(
+        writeScript(
+          folder,
+          `
+        import { lstatSync, readdirSync } from "node:fs";
+        const seen = new Set();
+        let looks = 0;
+        process.on("message", () => { process.send({ seen: [...seen], looks }); process.exit(); });
+        (function look() {
+          for (const until = performance.now() + 5; performance.now() < until; looks++) {
+            for (const name of readdirSync(${JSON.stringify(folder)})) {
+              if (!name.startsWith("a.sock") || name.endsWith(".lock")) continue;
+              try {
+                const { mode, uid, gid } = lstatSync(${JSON.stringify(folder)} + "/" + name);
+                seen.add([name === "a.sock" ? "a.sock" : "temporary", (mode & 0o777).toString(8), uid, gid].join(" "));
+              } catch {}
+            }
+          }
+          setImmediate(look);
+        })();
+        process.send("ready");
+      `,
+        ),
+      );
+      await new Promise((resolve) => watcher.once("message", resolve));
+      const { uid, gid } = idsOf("www-data");
+      for (let n = 0; n < 50; n++) {
+        const server = await listen({ bind: path, mode: "0666", owner: "www-data", group: "www-data" });
+        await new Promise((resolve) => setImmediate(resolve));
+        await server.close();
+      }
+      const { seen, looks } = await new Promise<{ seen: string[]; looks: number }>((resolve) => {
+        watcher.once("message", (message) => resolve(message as { seen: string[]; looks: number }));
+        watcher.send("stop");
+      });
+      await new Promise((resolve) => watcher.once("exit", resolve));
+      expect(looks).toBeGreaterThan(100);
+      const allowed = [
+        `a.sock 666 ${uid} ${gid}`,
+        "temporary 0 0 0",
+        `temporary 0 ${uid} ${gid}`,
+        `temporary 666 ${uid} ${gid}`,
+      ];
+      expect(allowed).toEqual(expect.arrayContaining(seen));
+      expect(seen).toContain(`a.sock 666 ${uid} ${gid}`);
+    },
+  );
+
+  it("replaces one that a dead server left behind", async () => {
+    const path = join(temporaryFolder("u"), "a.sock");
+    await leaveStale(path);
+    const before = lstatSync(path).ino;
+    await using _server = await listen({ bind: path });
+    expect(lstatSync(path).ino).not.toBe(before);
+    expect(await ask({ path })).toBe("ok");
+  });
+
+  it("is refused where a live server listens, with that server's pid; which goes on undisturbed", async () => {
+    const path = join(temporaryFolder("u"), "a.sock");
+    await using _server = await listen({ bind: path });
+    const error = await refusal({ bind: path });
+    expect(error.code).toBe("ERR_POSTERN_SOCKET_IN_USE");
+    expect(error.message).toContain(`unix:${path}: another server is listening there`);
+    if (process.platform === "linux") expect(error.message).toContain(`(pid ${process.pid}: `);
+    expect(await ask({ path })).toBe("ok");
+  });
+
+  it("is refused where something else is, which is not touched", async () => {
+    const folder = temporaryFolder("u");
+    writeFileSync(join(folder, "file"), "precious");
+    mkdirSync(join(folder, "directory"));
+    symlinkSync(join(folder, "file"), join(folder, "link"));
+    for (const name of ["file", "directory", "link"]) {
+      const error = await refusal({ bind: join(folder, name) });
+      expect(error.code, name).toBe("ERR_POSTERN_SOCKET_NOT_A_SOCKET");
+      expect(error.message).toMatch(/nothing was changed/);
+    }
+    expect(readFileSync(join(folder, "file"), "utf8")).toBe("precious");
+    expect(readdirSync(folder).sort()).toEqual(["directory", "file", "link"]);
+  });
+
+  it("is removed at the end only if it is still the one that was made", async () => {
+    const path = join(temporaryFolder("u"), "a.sock");
+    const first = await listen({ bind: path });
+    // Somebody moved it away and put another one there.
+    renameSync(path, `${path}.old`);
+    await using second = await listen({ bind: path });
+    await first.close();
+    expect(await ask({ path })).toBe("ok");
+    expect(second.addresses).toEqual([`unix:${path}`]);
+  });
+
+  it("waits for a server that is starting there, and takes over the lock of one that died", async () => {
+    const path = join(temporaryFolder("u"), "a.sock");
+    const { pid } = await deadProcess();
+    writeFileSync(`${path}.lock`, `${pid}`);
+    {
+      await using _server = await listen({ bind: path });
+      expect(existsSync(`${path}.lock`)).toBe(false);
+    }
+    // Held by a process that lives, for a moment.
+    writeFileSync(`${path}.lock`, `${process.pid}`);
+    const listening = listen({ bind: path });
+    let isListening = false;
+    void listening.then(() => (isListening = true));
+    await new Promise((resolve) => setTimeout(resolve, 60));
+    expect(isListening).toBe(false);
+    renameSync(`${path}.lock`, `${path}.released`);
+    await using _server = await listening;
+    expect(await ask({ path })).toBe("ok");
+  });
+
+  it("goes to exactly one of several that race for it, also over a stale socket and a stale lock", async () => {
+    const folder = temporaryFolder("u");
+    for (const leftBehind of ["nothing", "socket", "socket and lock"]) {
+      const path = join(folder, `${leftBehind.length}.sock`);
+      if (leftBehind !== "nothing") await leaveStale(path);
+      if (leftBehind === "socket and lock") writeFileSync(`${path}.lock`, `${(await deadProcess()).pid}`);
+      const all = await Promise.allSettled(Array.from({ length: 6 }, () => listen({ bind: path })));
+      const winners = all.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
+      expect(winners, leftBehind).toHaveLength(1);
+      for (const one of all) {
+        if (one.status === "rejected")
+          expect(one.reason).toMatchObject({ code: "ERR_POSTERN_SOCKET_IN_USE" });
+      }
+      expect(await ask({ path })).toBe("ok");
+      await winners[0]!.close();
+    }
+    expect(readdirSync(folder)).toEqual([]);
+  });
+
+  it("may have a path as long as the system allows, less the temporary name; a longer one is refused with both numbers", async () => {
+    const folder = temporaryFolder("u");
+    const longest = (process.platform === "linux" ? 107 : 103) - 5;
+    const path = join(folder, "a".repeat(longest - folder.length - 1));
+    expect(path.length).toBe(longest);
+    {
+      await using _server = await listen({ bind: path });
+      expect(await ask({ path })).toBe("ok");
+    }
+    const error = await refusal({ bind: `${path}b` });
+    expect(error.message).toContain(`${longest + 1} bytes, a socket path may have ${longest}`);
+  });
+
+  it("in a directory that is missing or is a file: an error with the remedy", async () => {
+    const folder = temporaryFolder("u");
+    writeFileSync(join(folder, "file"), "");
+    expect((await refusal({ bind: join(folder, "no/a.sock") })).message).toContain(
+      `mkdir -p ${join(folder, "no")}`,
+    );
+    expect((await refusal({ bind: join(folder, "file/a.sock") })).message).toContain(
+      "is a file, not a directory",
+    );
+  });
+
+  it.skipIf(!isRoot)(
+    "in a directory this user may not write to, or for an owner it may not give it to: an error, nothing left",
+    async () => {
+      const folder = temporaryFolder("u");
+      const own = join(folder, "own");
+      mkdirSync(own);
+      const { uid, gid } = idsOf("www-data");
+      chownSync(own, uid, gid);
+      chmodSync(folder, 0o755);
+      // In this process, for the time of the call: everything up to the first wait is done as that user.
+      const asUser = async (options: ServerOptions): Promise<SettingError> => {
+        process.setegid!(gid);
+        process.seteuid!(uid);
+        try {
+          return await refusal(options);
+        } finally {
+          process.seteuid!(0);
+          process.setegid!(0);
+        }
+      };
+      const forbidden = await asUser({ bind: join(folder, "a.sock") });
+      expect(forbidden.code).toBe("ERR_POSTERN_ADDRESS");
+      expect(forbidden.message).toMatch(/this user may not create a file in /);
+      const given = await asUser({ bind: join(own, "a.sock"), owner: "root" });
+      expect(given.code).toBe("ERR_POSTERN_SOCKET_OWNER");
+      expect(given.message).toMatch(/cannot set owner root, group \(unchanged\)/);
+      expect(readdirSync(own)).toEqual([]);
+    },
+  );
+});
+
+function idsOf(user: string): { uid: number; gid: number } {
+  const line = readFileSync("/etc/passwd", "utf8")
+    .split("\n")
+    .find((one) => one.startsWith(`${user}:`))!;
+  const [, , uid, gid] = line.split(":");
+  return { uid: Number(uid), gid: Number(gid) };
+}
+
+function writeScript(folder: string, source: string): string {
+  const path = join(folder, "watch.mjs");
+  writeFileSync(path, source);
+  return path;
+}
+
+/** A socket file that nobody listens on any more: its server was killed. */
+async function leaveStale(path: string): Promise<void> {
+  const one = start(process.execPath, [
+    "-e",
+    `require("net").createServer().listen(${JSON.stringify(path)}, () => console.log("ready"))`,
+  ]);
+  await one.waitForLine(/ready/);
+  await one.stop({ signal: "SIGKILL" });
+  await waitFor(() => existsSync(path));
+}
+
+/** The number of a process that has ended. */
+async function deadProcess(): Promise<{ pid: number }> {
+  const { stdout } = await run(process.execPath, ["-p", "process.pid"]);
+  return { pid: Number(stdout) };
+}
+
+describe("accept errors", () => {
+  it("a listener of somebody else on the same port does not matter to one that is closed", async () => {
+    const port = await freePort();
+    const server = await listen({ bind: `127.0.0.1:${port}` });
+    await server.close();
+    const other = createNetServer();
+    await new Promise<void>((resolve) => other.listen(port, "127.0.0.1", resolve));
+    await new Promise((resolve) => other.close(resolve));
+  });
+});
