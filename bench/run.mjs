@@ -62,7 +62,11 @@ async function measure(candidate, mode, work) {
   const bytes = requestFor(protocol, work.path, mode.keep === "keep").length;
   const app = start("apps.mjs", [kind, socket, String(bytes)], 0);
   await message(app);
-  const load = start("load.mjs", [protocol, socket, work.path, String(mode.connections), mode.keep, flags.seconds], 1);
+  const load = start(
+    "load.mjs",
+    [protocol, socket, work.path, String(mode.connections), mode.keep, flags.seconds],
+    1,
+  );
   await message(load);
   const before = await cpu(app);
   const { answered, elapsed, p50, p99 } = await message(load);
@@ -97,7 +101,8 @@ function print(mode, work, figures) {
     };
     results.push(row);
     if (flags.json) continue;
-    const cell = (value, width, digits = 2) => (value === undefined ? "-" : value.toFixed(digits)).padStart(width);
+    const cell = (value, width, digits = 2) =>
+      (value === undefined ? "-" : value.toFixed(digits)).padStart(width);
     console.log(
       candidate.padEnd(18) +
         cell(cpuUs, 16, 1) +

@@ -43,7 +43,10 @@ export function handlerFor(application: unknown): Handler {
 function raw(role: string, handler: RawHandler | undefined): Handler | undefined {
   if (handler === undefined) return undefined;
   if (typeof handler === "function") return rawHandler(handler);
-  throw new UsageError("ERR_POSTERN_BAD_APP", `${role} is ${describe(handler)}, it must be a function (request, response)`);
+  throw new UsageError(
+    "ERR_POSTERN_BAD_APP",
+    `${role} is ${describe(handler)}, it must be a function (request, response)`,
+  );
 }
 
 function responderFor(application: unknown): Handler {
@@ -61,18 +64,29 @@ function responderFor(application: unknown): Handler {
   );
 }
 
-function roleHandler(responder: Handler | undefined, authorizer: Handler | undefined, filter: Handler | undefined): Handler {
+function roleHandler(
+  responder: Handler | undefined,
+  authorizer: Handler | undefined,
+  filter: Handler | undefined,
+): Handler {
   return (exchange: Exchange): void => {
     const { role } = exchange;
     const handler = role === Role.Responder ? responder : role === Role.Authorizer ? authorizer : filter;
     if (handler !== undefined) handler(exchange);
-    else refuseRole(exchange, role === Role.Responder ? "responder" : role === Role.Authorizer ? "authorizer" : "filter");
+    else
+      refuseRole(
+        exchange,
+        role === Role.Responder ? "responder" : role === Role.Authorizer ? "authorizer" : "filter",
+      );
   };
 }
 
 /** Never lets an authorizer request pass: every web server takes a status other than 200 as a no. */
 function refuseRole(exchange: Exchange, role: string): void {
-  const error = new AppError("ERR_POSTERN_BAD_APP", `the application has no ${role} handler: serve({ ${role}(request, response) { … } })`);
+  const error = new AppError(
+    "ERR_POSTERN_BAD_APP",
+    `the application has no ${role} handler: serve({ ${role}(request, response) { … } })`,
+  );
   exchange.log("error", error.message);
   const page = errorPage(500, "Internal Server Error");
   exchange.sendStderr(`${error.message}\n`);

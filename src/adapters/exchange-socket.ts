@@ -129,7 +129,11 @@ export class ExchangeSocket extends Duplex implements InputSink {
 
   // The response, on its way down
 
-  override write(data: unknown, encoding?: BufferEncoding | WriteCallback | null, callback?: WriteCallback): boolean {
+  override write(
+    data: unknown,
+    encoding?: BufferEncoding | WriteCallback | null,
+    callback?: WriteCallback,
+  ): boolean {
     if (typeof encoding === "function") return this.write(data, undefined, encoding);
     if (this.#timer !== undefined) this.#timer.refresh();
     const exchange = this.#exchange;
@@ -182,7 +186,11 @@ export class ExchangeSocket extends Duplex implements InputSink {
     clearTimeout(this.#timer);
     if (!this.#exchange.isEnded) {
       this.#exchange.fail(
-        error ?? new AppError("ERR_POSTERN_RESPONSE_STATE", "the application destroyed the request before the response was complete"),
+        error ??
+          new AppError(
+            "ERR_POSTERN_RESPONSE_STATE",
+            "the application destroyed the request before the response was complete",
+          ),
       );
     }
     // Nobody listens for errors of a socket they never made; request and response have their own.

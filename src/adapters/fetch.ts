@@ -73,10 +73,13 @@ function headOf(response: Response): string {
   const { status } = response;
   if (status < 200) {
     const what = status === 0 ? "Response.error()" : `status ${status}`;
-    throw new AppError("ERR_POSTERN_RESPONSE_HEAD", `${what} cannot be sent: an answer has a status from 200`);
+    throw new AppError(
+      "ERR_POSTERN_RESPONSE_HEAD",
+      `${what} cannot be sent: an answer has a status from 200`,
+    );
   }
   const headers: string[] = [];
-  response.headers.forEach((value, name) => headers.push(name, value));
+  for (const [name, value] of response.headers) headers.push(name, value);
   return serializeHead(status, response.statusText || (STATUS_CODES[status] ?? ""), headers);
 }
 
@@ -92,7 +95,10 @@ async function stream(exchange: Exchange, head: string, body: ReadableStream<Uin
     exchange.sendHead(head);
     if (done || exchange.isEnded) break;
     if (!(value instanceof Uint8Array)) {
-      throw new AppError("ERR_POSTERN_BAD_APP", `the body stream gave ${describe(value)} instead of a Uint8Array`);
+      throw new AppError(
+        "ERR_POSTERN_BAD_APP",
+        `the body stream gave ${describe(value)} instead of a Uint8Array`,
+      );
     }
     if (!exchange.sendBytes(value)) await flushed(exchange);
   }
@@ -110,5 +116,7 @@ function isResponse(value: unknown): value is Response {
 
 function describe(value: unknown): string {
   if (value === null || value === undefined) return String(value);
-  return typeof value === "object" ? `a ${value.constructor?.name ?? "null-prototype object"}` : `a ${typeof value}`;
+  return typeof value === "object"
+    ? `a ${value.constructor?.name ?? "null-prototype object"}`
+    : `a ${typeof value}`;
 }

@@ -5,7 +5,8 @@ import { isHopByHop, MAX_HEAD_BYTES } from "../cgi/response-head.ts";
 
 const STATUS_AT = "HTTP/1.1 ".length;
 /** Heads that hold one of these need a closer look; most hold none. */
-const SPECIAL = /\r\n(?:connection|keep-alive|proxy-connection|transfer-encoding|te|trailer|upgrade|content-type: text\/event-stream)\b/i;
+const SPECIAL =
+  /\r\n(?:connection|keep-alive|proxy-connection|transfer-encoding|te|trailer|upgrade|content-type: text\/event-stream)\b/i;
 
 /**
  * `HTTP/1.1 404 Not Found` + headers + empty line → `Status: 404 Not Found` + the headers that mean something to

@@ -6,7 +6,7 @@
  * prototypes, wrapping methods, poking at internals. Only the bottom is ours: an ExchangeSocket instead of a TCP
  * socket, and a `_storeHeader` that turns the HTTP head into a CGI header block.
  */
-import { IncomingMessage, type Server as HttpServer, ServerResponse } from "node:http";
+import { type Server as HttpServer, IncomingMessage, ServerResponse } from "node:http";
 import { AppError } from "../base/errors.ts";
 import { httpVersion, method, rawHeaders } from "../cgi/environ.ts";
 import type { Exchange, Handler } from "../server/exchange.ts";

@@ -74,7 +74,8 @@ export class FastCGIResponse {
         callback();
       },
       destroy: (error, callback) => {
-        if (!exchange.isEnded) exchange.fail(error ?? new AppError("ERR_POSTERN_RESPONSE_STATE", "stdout was destroyed"));
+        if (!exchange.isEnded)
+          exchange.fail(error ?? new AppError("ERR_POSTERN_RESPONSE_STATE", "stdout was destroyed"));
         callback(null);
       },
     });
@@ -114,7 +115,9 @@ export class FastCGIResponse {
 
   /** Authorizer: refuses, with a page. @param status what the client gets; web servers may make 401 of it */
   deny(status = 403, headers: RawHeaders = [], body: string = STATUS_CODES[status] ?? "Refused"): void {
-    this.writeHead(status, ["Content-Type", "text/plain; charset=utf-8", ...flatten(headers)]).end(`${body}\n`);
+    this.writeHead(status, ["Content-Type", "text/plain; charset=utf-8", ...flatten(headers)]).end(
+      `${body}\n`,
+    );
   }
 
   #sendHead(status: number, reason: string, headers: readonly string[]): this {
@@ -123,7 +126,10 @@ export class FastCGIResponse {
       throw new AppError("ERR_POSTERN_RESPONSE_STATE", "the header block was sent already");
     }
     if (status < 200) {
-      throw new AppError("ERR_POSTERN_RESPONSE_HEAD", `status ${status} cannot be carried: an answer has 200 to 999`);
+      throw new AppError(
+        "ERR_POSTERN_RESPONSE_HEAD",
+        `status ${status} cannot be carried: an answer has 200 to 999`,
+      );
     }
     this.#exchange.sendHead(serializeHead(status, reason, headers));
     this.#status = status;
@@ -151,7 +157,8 @@ export class FastCGIResponse {
     this.#parser ??= new ResponseHeadParser();
     const start = this.#parser.push(chunk);
     const { head } = this.#parser;
-    if (head !== undefined) this.#sendHead(head.status, head.reason || (STATUS_CODES[head.status] ?? ""), head.headers);
+    if (head !== undefined)
+      this.#sendHead(head.status, head.reason || (STATUS_CODES[head.status] ?? ""), head.headers);
     return start;
   }
 }
@@ -168,7 +175,8 @@ export function rawHandler(handler: RawHandler): Handler {
 
 function flatten(headers: RawHeaders): readonly string[] {
   if (Array.isArray(headers)) return headers as readonly string[];
-  return Object.entries(headers as Record<string, string | number | readonly string[]>).flatMap(([name, value]) =>
-    typeof value === "object" ? value.flatMap((one) => [name, one]) : [name, String(value)],
+  return Object.entries(headers as Record<string, string | number | readonly string[]>).flatMap(
+    ([name, value]) =>
+      typeof value === "object" ? value.flatMap((one) => [name, one]) : [name, String(value)],
   );
 }

@@ -101,8 +101,9 @@ export class FastCGISide {
   }
 }
 
-const EXCHANGE = Symbol("postern.exchange");
-const SIDE = Symbol("postern.side");
+// Registered, because the command and the application may have a copy of the package each.
+const EXCHANGE = Symbol.for("postern.exchange");
+const SIDE = Symbol.for("postern.side");
 
 interface Marked {
   [EXCHANGE]?: Exchange;
@@ -115,7 +116,7 @@ export function remember(request: object, exchange: Exchange): void {
 }
 
 /** The FastCGI side of a request, if Postern made the request. */
-export function findSide(request: object): FastCGISide | undefined {
+function findSide(request: object): FastCGISide | undefined {
   const marked = request as Marked;
   const exchange = marked[EXCHANGE];
   if (exchange === undefined) return undefined;

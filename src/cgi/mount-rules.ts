@@ -46,6 +46,12 @@ export function isProxyForm(params: ParamSource): boolean {
 
 const PROXY_FORM = "proxy:fcgi://";
 
+/** Apache's SetHandler, which names a file below the document root; ProxyPass names the path behind its own prefix. */
+function isSetHandler(params: ParamSource, scriptName: string): boolean {
+  const file = params.get("SCRIPT_FILENAME") ?? "";
+  return file.startsWith(PROXY_FORM) && file.endsWith((params.get("DOCUMENT_ROOT") ?? "") + scriptName);
+}
+
 /** Files that are programs, by name: in SCRIPT_NAME they are no part of the public URL unless REQUEST_URI has them. */
 const SCRIPT_NAME_ENDING = /\.(?:fcgi|fcg|cgi|[cm]?[jt]s|php|pl|py|rb)$/i;
 /** The ones that are not also names of ordinary files an application may deliver. */
@@ -95,7 +101,7 @@ function resolveAuto(params: ParamSource, request: TargetRequest): Target {
   const end = prefixEnd(raw, scriptName);
   const isCut = end >= 0 && isSamePath(raw.slice(end) || "/", pathInfo);
   if (isCut || isSamePath(raw, whole)) {
-    if (isProxyForm(params) && !PROGRAM_ENDING.test(scriptName)) {
+    if (isSetHandler(params, scriptName) && !PROGRAM_ENDING.test(scriptName)) {
       return makeTarget(request, "", raw, "set-handler", setHandlerWarning(scriptName, pathInfo));
     }
     if (isCut) return cutAt(request, end, "mounted");

@@ -5,7 +5,7 @@ import { existsSync, statSync } from "node:fs";
 import { createRequire } from "node:module";
 import { extname, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-import { PosternError, SettingError } from "../base/errors.ts";
+import { type PosternError, SettingError } from "../base/errors.ts";
 
 const TYPESCRIPT = new Set([".ts", ".mts", ".cts", ".tsx"]);
 
@@ -20,7 +20,10 @@ export async function loadApplication(file: string, directory: string = process.
     throw new SettingError("ERR_POSTERN_APP_LOAD", `application ${file}: there is no file ${path}`);
   }
   if (statSync(path).isDirectory()) {
-    throw new SettingError("ERR_POSTERN_APP_LOAD", `application ${file}: ${path} is a directory, name the file to run`);
+    throw new SettingError(
+      "ERR_POSTERN_APP_LOAD",
+      `application ${file}: ${path} is a directory, name the file to run`,
+    );
   }
   let module: Record<string, unknown>;
   try {
@@ -77,7 +80,11 @@ async function pick(module: Record<string, unknown>): Promise<unknown> {
 function loadError(file: string, cause: unknown): PosternError {
   const error = cause instanceof Error ? cause : new Error(String(cause));
   // The stack of the application's own mistake is what its author needs; ours would only be in the way.
-  return new SettingError("ERR_POSTERN_APP_LOAD", `application ${file} could not be loaded:\n${error.stack ?? error}`, {
-    cause,
-  });
+  return new SettingError(
+    "ERR_POSTERN_APP_LOAD",
+    `application ${file} could not be loaded:\n${error.stack ?? error}`,
+    {
+      cause,
+    },
+  );
 }

@@ -18,7 +18,7 @@ const program = new Command("postern")
   .showHelpAfterError("(postern --help lists what there is)")
   .exitOverride();
 
-program.addCommand(serveCommand());
+for (const command of [serveCommand()]) program.addCommand(command.copyInheritedSettings(program));
 
 try {
   await program.parseAsync();
@@ -34,6 +34,8 @@ function report(error: unknown): number {
     return error instanceof SettingError ? USAGE : FAILURE;
   }
   // Not an operator's mistake but ours: the stack is what a bug report needs.
-  process.stderr.write(`postern: a bug in Postern\n${error instanceof Error ? error.stack : String(error)}\n`);
+  process.stderr.write(
+    `postern: a bug in Postern\n${error instanceof Error ? error.stack : String(error)}\n`,
+  );
   return FAILURE;
 }

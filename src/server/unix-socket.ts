@@ -132,9 +132,11 @@ function isLive(path: string): Promise<boolean> {
 function ownerOf(path: string): string {
   try {
     const escaped = path.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
-    const line = new RegExp(`^.*? (\\d+) ${escaped}(?:\\.[0-9a-f]{4})?$`, "m").exec(
-      readFileSync("/proc/net/unix", "utf8"),
-    );
+    // Flags 00010000: the listening one, not a connection it has accepted.
+    const line = new RegExp(
+      `^\\S+ \\S+ \\S+ 00010000 \\S+ \\S+ +(\\d+) ${escaped}(?:\\.[0-9a-f]{4})?$`,
+      "m",
+    ).exec(readFileSync("/proc/net/unix", "utf8"));
     if (line === null) return "";
     for (const pid of readdirSync("/proc")) {
       if (/^\d+$/.test(pid) && holds(pid, `socket:[${line[1]}]`)) {

@@ -57,6 +57,9 @@ export class Wire {
   readonly socket: Socket;
   readonly #pieces: Buffer[] = [];
   #joined: Buffer | undefined = undefined;
+  /** Every whole record received. */
+  readonly records: TestRecord[] = [];
+  #rest: Buffer = Buffer.alloc(0);
   /** Whether the server has closed its side (FIN), or everything. */
   ended = false;
   /** Whether the connection is gone in both directions. */
@@ -69,6 +72,10 @@ export class Wire {
     socket.on("data", (chunk: Buffer) => {
       this.#pieces.push(chunk);
       this.#joined = undefined;
+      // Decoded as it comes: decoding everything again for each chunk would be quadratic.
+      const { records, rest } = decodeRecords(Buffer.concat([this.#rest, chunk]));
+      this.records.push(...records);
+      this.#rest = rest;
       this.#wake();
     });
     socket.once("end", () => {
@@ -109,10 +116,6 @@ export class Wire {
     }
     return this.#joined;
   }
-  get records(): TestRecord[] {
-    return decodeRecords(this.received).records;
-  }
-
   send(...parts: Uint8Array[]): this {
     this.socket.write(Buffer.concat(parts));
     return this;

@@ -17,7 +17,7 @@ import { Server } from "../../server/server.ts";
 import { loadApplication } from "../load-app.ts";
 
 interface ServeFlags {
-  readonly bind: readonly string[];
+  readonly bind?: readonly string[];
   readonly http?: string;
   readonly static?: string;
   readonly base?: string;
@@ -38,10 +38,12 @@ export function serveCommand(): Command {
     .option(
       "-b, --bind <address>",
       "listen there, repeatable: unix:/path, host:port, unix:@abstract, fd:N, systemd (default: the inherited socket)",
-      (address: string, all: readonly string[]) => [...all, address],
-      [],
+      (address: string, all: readonly string[] | undefined) => [...(all ?? []), address],
     )
-    .option("--http <address>", "also answer HTTP there, such as :8080 or 127.0.0.1:3000; no web server needed")
+    .option(
+      "--http <address>",
+      "also answer HTTP there, such as :8080 or 127.0.0.1:3000; no web server needed",
+    )
     .option("--static <folder>", "with --http: serve files of this folder before asking the application")
     .option("--base <path>", "the mount, such as /app, when the web server does not tell it")
     .option("--script-name <how>", "auto, keep, '' or /path: how the mount is found (default: auto)")
@@ -49,7 +51,10 @@ export function serveCommand(): Command {
     .option("--mode <octal>", "permissions of unix sockets (default: 0660)")
     .option("--owner <user>", "owner of unix sockets")
     .option("--group <group>", "group of unix sockets, usually the web server's, such as www-data")
-    .option("--allowed-clients <list>", "who may connect over TCP: addresses and ranges, comma-separated, or any")
+    .option(
+      "--allowed-clients <list>",
+      "who may connect over TCP: addresses and ranges, comma-separated, or any",
+    )
     .option("--development", "error pages with stack traces (default: NODE_ENV is development)")
     .addOption(
       new Option("--log-level <level>", "least severe message to print")
@@ -65,12 +70,15 @@ export function serveCommand(): Command {
 
 async function serveFile(file: string, flags: ServeFlags): Promise<void> {
   if (flags.static !== undefined && flags.http === undefined) {
-    throw new SettingError("ERR_POSTERN_BAD_SETTING", "--static needs --http: behind a web server, let that serve the files");
+    throw new SettingError(
+      "ERR_POSTERN_BAD_SETTING",
+      "--static needs --http: behind a web server, let that serve the files",
+    );
   }
   const logger = stderrLogger(flags.logLevel);
   // Relative paths on the command line mean where it was typed; those of the application, its own folder.
   const path = resolve(file);
-  const bind = flags.bind.map(absoluteBind);
+  const bind = (flags.bind ?? []).map(absoluteBind);
   const files = flags.static === undefined ? undefined : resolve(flags.static);
   process.chdir(folderOf(path));
   const application = await loadApplication(path);
@@ -86,7 +94,8 @@ async function serveFile(file: string, flags: ServeFlags): Promise<void> {
         `nothing to listen on: name an address (postern serve ${file} --bind unix:/run/app.sock) or try it without a web server (--http :8080)`,
       );
     }
-    const gateway = flags.http === undefined ? undefined : await openGateway(flags.http, server, files, logger);
+    const gateway =
+      flags.http === undefined ? undefined : await openGateway(flags.http, server, files, logger);
     announce(server, gateway, folder !== undefined, logger);
     if (server.isSpawned) survivePipes();
     // The gateway goes first, so that what it has accepted still finds the application.
@@ -138,7 +147,12 @@ function absoluteBind(text: string): string {
 }
 
 /** The gateway in front of the server's first socket, both in this process. */
-async function openGateway(address: string, server: Server, files: string | undefined, logger: Logger): Promise<Gateway> {
+async function openGateway(
+  address: string,
+  server: Server,
+  files: string | undefined,
+  logger: Logger,
+): Promise<Gateway> {
   const gateway = createGateway({
     connect: server.addresses[0]!,
     logger,
@@ -154,7 +168,12 @@ function privateFolder(): string {
   return mkdtempSync(join(tmpdir(), "postern-"));
 }
 
-function announce(server: Server, gateway: Gateway | undefined, isSocketPrivate: boolean, logger: Logger): void {
+function announce(
+  server: Server,
+  gateway: Gateway | undefined,
+  isSocketPrivate: boolean,
+  logger: Logger,
+): void {
   if (!isSocketPrivate) {
     for (const address of server.addresses) logger.info({ address }, "FastCGI");
   }

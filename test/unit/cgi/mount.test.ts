@@ -315,6 +315,16 @@ describe("Apache's SetHandler in a Location", () => {
       warns: /state it: base/,
     },
     {
+      of: "is told from ProxyPass with ProxyFCGISetEnvIf, whose file is no file below the document root",
+      params: given("/m", "/hello/m", "/m/hello/m", {
+        ...APACHE,
+        SCRIPT_FILENAME: "proxy:fcgi://app/hello/m",
+        DOCUMENT_ROOT: "/var/www",
+      }),
+      gives: ["/m", "/hello/m"],
+      rule: "mounted",
+    },
+    {
       of: "is mended by base",
       params: given("/m/hello", "/world", "/m/hello/world", file),
       options: { base: "/m" },
