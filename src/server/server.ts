@@ -236,7 +236,7 @@ export class Server implements ConnectionHost, ListenerSink {
         idlest = connection;
       }
     }
-    idlest?.drain();
+    idlest?.destroy("room for a new connection");
     return idlest !== undefined;
   }
 
