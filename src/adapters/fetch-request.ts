@@ -11,7 +11,7 @@ import type { FetchContext } from "./fetch-context.ts";
 import { remember } from "./side.ts";
 
 const NativeRequest = globalThis.Request;
-type RequestInput = string | URL | Request;
+export type RequestInput = string | URL | Request;
 
 class LazyRequest {
   readonly #exchange: Exchange;
@@ -142,31 +142,7 @@ function bodyOf(exchange: Exchange): ReadableStream<Uint8Array> {
   });
 }
 
-let isPatched = false;
-
-/**
- * Lets `new Request(request)` and `fetch(request)` take the requests made here: both look at internals that only a
- * native Request has. Done once, when a fetch application is first served.
- */
-export function teachGlobals(): void {
-  if (isPatched) return;
-  isPatched = true;
-  class PosternAwareRequest extends NativeRequest {
-    constructor(input: RequestInput, init?: RequestInit) {
-      super(unwrap(input), init);
-    }
-    static override [Symbol.hasInstance](value: unknown): boolean {
-      return value instanceof NativeRequest;
-    }
-  }
-  Object.defineProperty(PosternAwareRequest, "name", { value: "Request" });
-  globalThis.Request = PosternAwareRequest;
-  const nativeFetch = globalThis.fetch;
-  globalThis.fetch = function fetch(input: RequestInput, init?: RequestInit): Promise<Response> {
-    return nativeFetch(unwrap(input), init);
-  };
-}
-
-function unwrap(input: RequestInput): RequestInput {
+/** A native Request for one made here; anything else as it is. */
+export function unwrapRequest(input: RequestInput): RequestInput {
   return input instanceof LazyRequest ? input.native : input;
 }

@@ -9,7 +9,9 @@ import { method } from "../cgi/environ.ts";
 import { hasNoBody, serializeHead } from "../cgi/response-head.ts";
 import type { Exchange, Handler } from "../server/exchange.ts";
 import { FetchContext } from "./fetch-context.ts";
-import { makeFetchRequest, teachGlobals } from "./fetch-request.ts";
+import { teachGlobals } from "./fetch-globals.ts";
+import { makeFetchRequest } from "./fetch-request.ts";
+import { lightParts } from "./fetch-response.ts";
 
 export type FetchFunction = (request: Request, context: FetchContext) => Response | Promise<Response>;
 
@@ -49,9 +51,12 @@ function send(exchange: Exchange, response: Response): void {
     return;
   }
   try {
-    const head = headOf(response);
-    const { body } = response;
-    if (body === null) {
+    const light = lightParts(response);
+    const head = headOf(response, light?.headers);
+    const { body } = light ?? response;
+    if (typeof body === "string" || body instanceof Uint8Array) {
+      exchange.respond(head, body);
+    } else if (body === null) {
       exchange.sendHead(head);
       exchange.end();
     } else if (hasNoBody(method(exchange.params), response.status)) {
@@ -66,8 +71,9 @@ function send(exchange: Exchange, response: Response): void {
   }
 }
 
-function headOf(response: Response): string {
-  if (!isResponse(response)) {
+/** @param known the headers, if they are at hand as a list */
+function headOf(response: Response, known: readonly string[] | undefined): string {
+  if (known === undefined && !isResponse(response)) {
     throw new AppError("ERR_POSTERN_BAD_APP", `fetch() returned ${describe(response)} instead of a Response`);
   }
   const { status } = response;
@@ -78,9 +84,11 @@ function headOf(response: Response): string {
       `${what} cannot be sent: an answer has a status from 200`,
     );
   }
-  const headers: string[] = [];
-  for (const [name, value] of response.headers) headers.push(name, value);
-  return serializeHead(status, response.statusText || (STATUS_CODES[status] ?? ""), headers);
+  return serializeHead(
+    status,
+    response.statusText || (STATUS_CODES[status] ?? ""),
+    known ?? [...response.headers].flat(),
+  );
 }
 
 async function stream(exchange: Exchange, head: string, body: ReadableStream<Uint8Array>): Promise<void> {
@@ -109,6 +117,7 @@ function flushed(exchange: Exchange): Promise<void> {
   return new Promise((resolve) => exchange.afterFlush(() => resolve()));
 }
 
+/** Also a Response of another realm or copy of undici. */
 function isResponse(value: unknown): value is Response {
   const response = value as Response | undefined | null;
   return typeof response?.status === "number" && typeof response.headers?.forEach === "function";

@@ -214,11 +214,19 @@ export class Exchange implements RequestSink, InputHost {
     if (this.data?.isBeingRead === false) this.data.discard();
   }
 
-  /** Sends a whole small answer, such as an error page, and ends. */
-  respond(head: string, body: string, appStatus = 0, protocolStatus?: ProtocolStatus): void {
+  /** Sends a whole answer, such as an error page, in one write, and ends. No body goes out for HEAD. */
+  respond(
+    head: string,
+    body: string | Uint8Array,
+    appStatus: number = this.appStatus,
+    protocolStatus?: ProtocolStatus,
+  ): void {
     if (this.#state !== RUNNING) return;
     this.sendHead(head);
-    if (this.params.get("REQUEST_METHOD") !== "HEAD") this.sendText(body, "utf8");
+    if (this.params.get("REQUEST_METHOD") !== "HEAD") {
+      if (typeof body === "string") this.sendText(body, "utf8");
+      else this.sendBytes(body);
+    }
     this.end(appStatus, protocolStatus);
   }
 

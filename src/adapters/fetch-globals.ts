@@ -1,0 +1,30 @@
+/**
+ * The globals of a fetch application, changed once, when one is first served: `Request` and `fetch` take the lazy
+ * requests made here (both look at internals that only a native Request has), and `Response` makes light responses.
+ * Elsewhere than on Node the runtime's own Response is fast, and stays.
+ */
+import { type RequestInput, unwrapRequest } from "./fetch-request.ts";
+import { Light } from "./fetch-response.ts";
+
+let isDone = false;
+
+export function teachGlobals(): void {
+  if (isDone) return;
+  isDone = true;
+  const NativeRequest = globalThis.Request;
+  class PosternAwareRequest extends NativeRequest {
+    constructor(input: RequestInput, init?: RequestInit) {
+      super(unwrapRequest(input), init);
+    }
+    static override [Symbol.hasInstance](value: unknown): boolean {
+      return value instanceof NativeRequest;
+    }
+  }
+  Object.defineProperty(PosternAwareRequest, "name", { value: "Request" });
+  globalThis.Request = PosternAwareRequest;
+  const nativeFetch = globalThis.fetch;
+  globalThis.fetch = function fetch(input: RequestInput, init?: RequestInit): Promise<Response> {
+    return nativeFetch(unwrapRequest(input), init);
+  };
+  if (!("bun" in process.versions) && !("deno" in process.versions)) globalThis.Response = Light;
+}
