@@ -4,6 +4,7 @@
  */
 import { type Application, handlerFor } from "./adapters/app.ts";
 import { SettingError } from "./base/errors.ts";
+import { yesOrNo } from "./base/settings.ts";
 import { isPlainCgi } from "./server/inherited.ts";
 import type { ServerOptions } from "./server/options.ts";
 import { CgiConnection } from "./server/plain-cgi.ts";
@@ -36,6 +37,7 @@ export function createServer(application: Application, options: ServerOptions = 
  */
 export async function serve(application: Application, options: ServeOptions = {}): Promise<Server> {
   const server = createServer(application, options);
+  const drainsOnSignals = yesOrNo("signals", options.signals, true);
   await server.listen();
   if (server.addresses.length === 0 && options.signal?.aborted !== true) {
     if (!isPlainCgi(process.env)) throw nothingToListenOn();
@@ -43,12 +45,12 @@ export async function serve(application: Application, options: ServeOptions = {}
     return server;
   }
   if (server.isSpawned) survivePipes();
-  if (options.signals !== false) drainOnSignals(server);
+  if (drainsOnSignals) drainOnSignals(server);
   return server;
 }
 
-/** Answers the one request that this process was started for, then exits. */
-function serveCgi(server: Server): void {
+/** Answers the one request that this process was started for, then exits. RFC 3875. */
+export function serveCgi(server: Server): void {
   const { stdin, stdout, stderr } = process;
   const connection = new CgiConnection(process.env, { stdin, stdout, stderr });
   delete process.env["HTTP_PROXY"]; // a client's header, which libraries would take for a setting (httpoxy)

@@ -28,8 +28,19 @@ const TABLE: Readonly<Record<string, Row>> = {
   cgi: { imports: ["base/errors.ts", "base/text.ts"], builtins: ["buffer"], packages: [] },
   server: {
     imports: ["base", "cgi", "protocol"],
-    // fs, path and crypto: unix sockets are files, made under another name and renamed.
-    builtins: ["buffer", "crypto", "events", "fs", "fs/promises", "net", "path", "timers", ...STREAMS],
+    // fs, path and crypto: unix sockets are files, made under another name and renamed. dns: whose address a name is.
+    builtins: [
+      "buffer",
+      "crypto",
+      "dns/promises",
+      "events",
+      "fs",
+      "fs/promises",
+      "net",
+      "path",
+      "timers",
+      ...STREAMS,
+    ],
     packages: [],
   },
   adapters: {
@@ -40,7 +51,8 @@ const TABLE: Readonly<Record<string, Row>> = {
   },
   client: {
     imports: ["base", "cgi", "protocol"],
-    builtins: ["buffer", "events", "net", "timers", ...STREAMS],
+    // fs: whether what refuses a connection is a socket at all.
+    builtins: ["buffer", "events", "fs", "net", "timers", ...STREAMS],
     packages: [],
   },
   gateway: {

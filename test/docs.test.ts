@@ -111,7 +111,7 @@ describe("code blocks", () => {
       const wrong = commands.flatMap(({ at, words }) => {
         if (words[0] !== "npm") return [];
         const script = words[1] === "run" ? words[2] : words[1];
-        const own = ["ci", "install", "pack"];
+        const own = ["ci", "init", "install", "pack", "pkg"];
         return script !== undefined && (own.includes(script) || scripts[script])
           ? []
           : [`${at} ${words.join(" ")}`];

@@ -8,6 +8,7 @@ const rows = (pairs) =>
 
 export function page(req) {
   const { params, role } = fastcgi(req);
+  const vouched = [...params].filter(([name]) => !name.startsWith("HTTP_"));
   return `<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -16,9 +17,9 @@ export function page(req) {
 <style>
   body { font: 1rem/1.5 system-ui, sans-serif; color-scheme: light dark; max-width: 52rem; margin: 3rem auto; padding: 0 1rem; }
   h2 { font-size: 1.1rem; margin-top: 2rem; }
-  table { border-collapse: collapse; width: 100%; font-size: .85rem; }
+  table { border-collapse: collapse; table-layout: fixed; width: 100%; font-size: .85rem; }
   th, td { text-align: left; vertical-align: top; padding: .2rem .8rem .2rem 0; border-bottom: 1px solid #8884; overflow-wrap: anywhere; }
-  th { font-weight: 500; white-space: nowrap; }
+  th { font-weight: 500; width: 14rem; }
 </style>
 <h1>Hello from Postern</h1>
 <p>This page came over FastCGI, from an Express application that knows nothing of it. It is
@@ -32,8 +33,8 @@ export function page(req) {
     ["protocol", req.protocol],
     ...Object.entries(req.headers),
   ])}</table>
-<h2>What the web server vouches for (role ${role}, ${params.size} parameters)</h2>
-<table>${rows([...params].filter(([name]) => !name.startsWith("HTTP_")))}</table>
+<h2>What the web server vouches for (role ${role})</h2>
+<table>${rows(vouched.map(([name, value]) => [name, value || "(empty)"]))}</table>
 <script>
   new EventSource("clock").onmessage = ({ data }) => { document.getElementById("clock").textContent = data; };
 </script>

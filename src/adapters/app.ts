@@ -54,14 +54,44 @@ function responderFor(application: unknown): Handler {
   const object = application as { fetch?: unknown; raw?: unknown } | null | undefined;
   // Express applications are functions; so is Hono's fetch when it is passed on its own, which nothing can tell.
   if (typeof application === "function" && typeof object?.fetch !== "function") {
+    if (isClass(application)) throw wrongExport(application);
     return nodeHandler(application as NodeListener);
   }
   if (typeof object?.fetch === "function") return fetchHandler(application as FetchApplication);
   if (typeof object?.raw === "function") return rawHandler(object.raw as RawHandler);
-  throw new UsageError(
-    "ERR_POSTERN_BAD_APP",
-    `the application is ${describe(application)}; serve takes (req, res) => …, { fetch }, an http.Server, { raw }, or { responder, authorizer, filter }`,
-  );
+  throw wrongExport(application);
+}
+
+function wrongExport(application: unknown): UsageError {
+  const [what, remedy] = recognise(application);
+  return new UsageError("ERR_POSTERN_BAD_APP", `the application is ${what}; ${remedy}`);
+}
+
+const FORMS =
+  "serve takes (req, res) => …, { fetch }, an http.Server, { raw }, or { responder, authorizer, filter }";
+
+/** What was given instead of an application, and what to do. */
+function recognise(value: unknown): readonly [what: string, remedy: string] {
+  const has = (name: string, type: string): boolean =>
+    typeof (Object(value) as Readonly<Record<string, unknown>>)[name] === type;
+  if (value === undefined) return ["undefined", `nothing was exported, or under another name; ${FORMS}`];
+  if (isClass(value)) {
+    const { name } = value as { name?: unknown };
+    const what = typeof name === "string" && name !== "" ? `the class ${name}` : "a class";
+    return [what, `make an instance of it, if that is an application; ${FORMS}`];
+  }
+  if (has("callback", "function") && has("middleware", "object")) {
+    return ["a Koa instance", "export app.callback()"];
+  }
+  if (has("routing", "function") && has("ready", "function")) {
+    return ["a Fastify instance", "await app.ready() and export app.routing"];
+  }
+  if (has("then", "function")) return ["a promise", "await it first"];
+  return [describe(value), FORMS];
+}
+
+function isClass(value: unknown): boolean {
+  return typeof value === "function" && /^class\b/.test(Function.prototype.toString.call(value));
 }
 
 function roleHandler(

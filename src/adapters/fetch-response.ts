@@ -34,7 +34,7 @@ class LightResponse {
     const status = init?.status ?? 200;
     const statusText = init?.statusText ?? "";
     const isLight =
-      (typeof body === "string" || body === null || body === undefined || body.constructor === Uint8Array) &&
+      (typeof body === "string" || body === null || body === undefined || body instanceof Uint8Array) &&
       pairs !== undefined &&
       Number.isInteger(status) &&
       status >= 200 &&
@@ -43,7 +43,12 @@ class LightResponse {
       REASON.test(statusText);
     // Anything else is the native one's to take apart, or to refuse with its own error.
     if (!isLight) this.#native = new NativeResponse(body, init);
-    this.#body = isLight ? ((body ?? null) as string | Uint8Array | null) : null;
+    // Bytes are copied, as the native one does: whoever made them may use their memory again.
+    this.#body = !isLight
+      ? null
+      : body instanceof Uint8Array
+        ? new Uint8Array(body)
+        : ((body ?? null) as string | null);
     this.#status = status;
     this.#statusText = statusText;
     this.#pairs = pairs ?? [];

@@ -6,7 +6,7 @@ import { isHopByHop, MAX_HEAD_BYTES } from "../cgi/response-head.ts";
 const STATUS_AT = "HTTP/1.1 ".length;
 /** Heads that hold one of these need a closer look; most hold none. */
 const SPECIAL =
-  /\r\n(?:connection|keep-alive|proxy-connection|transfer-encoding|te|trailer|upgrade|content-type: text\/event-stream)\b/i;
+  /\r\n(?:connection|keep-alive|proxy-connection|transfer-encoding|te|trailer|upgrade|status|content-type: text\/event-stream)\b/i;
 
 /**
  * `HTTP/1.1 404 Not Found` + headers + empty line → `Status: 404 Not Found` + the headers that mean something to
@@ -32,7 +32,7 @@ function rewrite(head: string): string {
   let saysBuffering = false;
   for (const line of head.slice(0, -4).split("\r\n")) {
     const name = line.slice(0, line.indexOf(":")).toLowerCase();
-    if (isHopByHop(name)) continue;
+    if (isHopByHop(name) || (name === "status" && kept !== "")) continue; // a second Status is not ours
     if (name === "content-type" && /:\s*text\/event-stream\b/i.test(line)) isEventStream = true;
     if (name === "x-accel-buffering") saysBuffering = true;
     kept += `${line}\r\n`;

@@ -169,7 +169,9 @@ export function rawHandler(handler: RawHandler): Handler {
     const request = new FastCGIRequest(exchange);
     const response = new FastCGIResponse(exchange, request);
     const result = handler(request, response);
-    if (result instanceof Promise) result.then(undefined, (error: unknown) => exchange.fail(error));
+    if (typeof (result as PromiseLike<unknown> | null | undefined)?.then === "function") {
+      (result as PromiseLike<unknown>).then(undefined, (error: unknown) => exchange.fail(error));
+    }
   };
 }
 

@@ -13,6 +13,8 @@ export function inputStream(input: Input): Readable {
       callback(error);
     },
   });
+  // Readers hear of a failure. Without one it must not end the process: clients leave at any time.
+  stream.on("error", () => {});
   input.attach({
     onPiece: (piece) => {
       if (!stream.push(piece)) input.pause();

@@ -69,11 +69,9 @@ export function printAddress(address: Address): string {
   }
 }
 
-/** Whether only this machine can reach a TCP host name or address. The empty host counts as loopback. */
-export function isLoopback(host: string): boolean {
-  return (
-    host === "" || host === "localhost" || host === "::1" || /^(::ffff:)?127\.\d+\.\d+\.\d+$/i.test(host)
-  );
+/** Whether only this machine can reach an IP address. A name says nothing: look it up, and ask for each address. */
+export function isLoopback(address: string): boolean {
+  return address === "::1" || /^(::ffff:)?127\.\d+\.\d+\.\d+$/i.test(address);
 }
 
 function unixAddress(path: string, text: string, setting: string): Address {

@@ -68,7 +68,8 @@ export function stderrLogger(level: LogLevelName = "info"): Logger {
 }
 
 function printField(value: unknown): string {
-  if (value instanceof Error) return JSON.stringify(value.stack ?? String(value));
+  if (value instanceof Error) return printField(value.stack ?? String(value));
   if (typeof value === "string" && /^[\w./:@%+,-]+$/.test(value)) return value;
-  return JSON.stringify(value) ?? String(value);
+  // JSON leaves DEL and C1 alone, and U+009B begins a terminal's escape sequence as ESC [ does.
+  return escapeControls(JSON.stringify(value) ?? String(value));
 }

@@ -125,7 +125,7 @@ export interface ResponseHead {
 
 /** Bounds of one header block. */
 export interface ResponseHeadLimits {
-  /** Bytes, line ends included. @default 131072 */
+  /** Bytes, line ends included; those of interim blocks count too. @default 131072 */
   readonly maxHeadBytes?: number;
   /** Headers. @default 1000 */
   readonly maxHeaders?: number;
@@ -142,6 +142,7 @@ export class ResponseHeadParser {
   readonly #maxHeaders: number;
   #line = ""; // the incomplete line
   #bytes = 0;
+  #interimBytes = 0; // of the blocks before this one: together they are bounded like one
   #headers: string[] = [];
   #status: string | undefined = undefined;
   #location: string | undefined = undefined;
@@ -171,7 +172,9 @@ export class ResponseHeadParser {
       const isWhole = found >= 0 && found < end;
       const next = isWhole ? found + 1 : end;
       this.#bytes += next - at;
-      if (this.#bytes > this.#maxBytes) throw malformed(`its header block exceeds ${this.#maxBytes} bytes`);
+      if (this.#bytes + this.#interimBytes > this.#maxBytes) {
+        throw malformed(`its header block exceeds ${this.#maxBytes} bytes`);
+      }
       this.#line += chunk.toString("latin1", at, isWhole ? found : end);
       at = next;
       if (!isWhole) break;
@@ -198,6 +201,7 @@ export class ResponseHeadParser {
   /** Forgets the block that was read, for the one after an interim response. */
   reset(): void {
     this.#line = "";
+    this.#interimBytes += this.#bytes;
     this.#bytes = 0;
     this.#headers = [];
     this.#status = undefined;

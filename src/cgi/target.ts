@@ -19,7 +19,7 @@ export interface Target {
   readonly originalUrl: string;
   /** Stable name of the rule that was applied. */
   readonly rule: string;
-  /** Set when the parameters contradict each other in a way an option mends. Log it once. */
+  /** Set when the parameters contradict each other in a way an option mends. Log it once per `rule`: it has the URL. */
   readonly warning?: string;
 }
 

@@ -25,21 +25,44 @@ export async function loadApplication(file: string, directory: string = process.
       `application ${file}: ${path} is a directory, name the file to run`,
     );
   }
-  let module: Record<string, unknown>;
-  try {
-    module = await importFile(path);
-  } catch (cause) {
-    throw loadError(file, cause);
-  }
+  const module = await watched(file, () => importFile(path));
   const application = await pick(module);
   if (application === undefined) {
-    const names = Object.keys(module).join(", ") || "nothing";
+    const listens = isListening() ? "; it listens by itself: remove its listen()" : "";
     throw new SettingError(
       "ERR_POSTERN_APP_LOAD",
-      `application ${file}: it exports ${names}; export the application as default (export default app, or module.exports = app)`,
+      `application ${file}: it exports ${describe(module)}; export the application as default (export default app, or module.exports = app)${listens}`,
     );
   }
   return application;
+}
+
+/** Whether something in this process accepts TCP connections: after loading, that is the application. */
+export function isListening(): boolean {
+  return process.getActiveResourcesInfo().includes("TCPServerWrap");
+}
+
+function describe(module: Record<string, unknown>): string {
+  const names = Object.keys(module);
+  if (names.includes("default")) return `a default that is ${String(module["default"])}`;
+  return names.join(", ") || "nothing";
+}
+
+/** Loads, and says so if that never ends: Node would leave without a word. */
+async function watched<T>(file: string, load: () => Promise<T>): Promise<T> {
+  const onExit = (): void => {
+    process.stderr.write(
+      `postern: application ${file}: the process ended while it was being loaded: a top-level await that never settles, or a process.exit()\n`,
+    );
+  };
+  process.on("exit", onExit);
+  try {
+    return await load();
+  } catch (cause) {
+    throw loadError(file, cause);
+  } finally {
+    process.off("exit", onExit);
+  }
 }
 
 async function importFile(path: string): Promise<Record<string, unknown>> {
@@ -79,12 +102,15 @@ async function pick(module: Record<string, unknown>): Promise<unknown> {
 
 function loadError(file: string, cause: unknown): PosternError {
   const error = cause instanceof Error ? cause : new Error(String(cause));
-  // The stack of the application's own mistake is what its author needs; ours would only be in the way.
-  return new SettingError(
-    "ERR_POSTERN_APP_LOAD",
-    `application ${file} could not be loaded:\n${error.stack ?? error}`,
-    {
-      cause,
-    },
-  );
+  if (/Cannot use import statement outside a module|Unexpected token 'export'/.test(error.message)) {
+    return new SettingError(
+      "ERR_POSTERN_APP_LOAD",
+      `application ${file} is an ES module, but its package.json says otherwise: set "type": "module" there (npm pkg set type=module), or rename it to .mjs`,
+    );
+  }
+  // Where a syntax error is, Node shows after this; of any other error the stack is what its author needs.
+  const reason = error instanceof SyntaxError ? error.message : (error.stack ?? String(error));
+  return new SettingError("ERR_POSTERN_APP_LOAD", `application ${file} could not be loaded:\n${reason}`, {
+    cause,
+  });
 }

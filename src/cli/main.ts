@@ -2,7 +2,9 @@
 /** The `postern` command: parses, runs one command, prints what went wrong in one sentence, sets the exit code. */
 import { Command, CommanderError } from "commander";
 import { PosternError, SettingError } from "../base/errors.ts";
+import { exitSoon } from "../server/process.ts";
 import { serveCommand } from "./commands/serve.ts";
+import { inFlagNames } from "./flag-names.ts";
 import { packageVersion } from "./version.ts";
 
 /** Exit codes; `docs/cli.md` lists them. */
@@ -18,18 +20,23 @@ const program = new Command("postern")
   .showHelpAfterError("(postern --help lists what there is)")
   .exitOverride();
 
-for (const command of [serveCommand()]) program.addCommand(command.copyInheritedSettings(program));
+for (const command of [serveCommand()]) {
+  program.addCommand(command.copyInheritedSettings(program));
+  command.showHelpAfterError(`(postern ${command.name()} --help lists what there is)`);
+}
 
 try {
   await program.parseAsync();
 } catch (error) {
-  process.exitCode = report(error);
+  // Whatever an application opened while it was loaded must not keep a failed start alive.
+  exitSoon(report(error));
 }
 
 function report(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : USAGE;
   if (error instanceof PosternError) {
-    process.stderr.write(`postern: ${error.message}\n`);
+    process.stderr.write(`postern: ${inFlagNames(error.message)}\n`);
+    if (error.cause instanceof SyntaxError) showPlace(error.cause);
     if (error.code === "ERR_POSTERN_APP_LOAD" || error.code === "ERR_POSTERN_BAD_APP") return APP_LOAD;
     return error instanceof SettingError ? USAGE : FAILURE;
   }
@@ -38,4 +45,14 @@ function report(error: unknown): number {
     `postern: a bug in Postern\n${error instanceof Error ? error.stack : String(error)}\n`,
   );
   return FAILURE;
+}
+
+/** Node tells the file and line of a syntax error only when nobody catches it. */
+function showPlace(error: SyntaxError): void {
+  process.on("exit", () => {
+    process.exitCode = APP_LOAD;
+  });
+  setImmediate(() => {
+    throw error;
+  });
 }

@@ -2,6 +2,7 @@
  * Makes a connection to an application, and says in one sentence why one could not be made and what to do.
  * A unix socket whose backlog is full (EAGAIN) is tried again until the time is up: the application is only busy.
  */
+import { statSync } from "node:fs";
 import { connect, type NetConnectOpts, type Socket } from "node:net";
 import type { Address } from "../base/address.ts";
 import { PosternError, RemoteProtocolError, SettingError } from "../base/errors.ts";
@@ -115,14 +116,23 @@ function errorCode(error: unknown): string {
 function describe(error: unknown, options: ResolvedClientOptions): unknown {
   const code = errorCode(error);
   if (code === "") return error;
-  const isUnix = options.address.kind === "unix";
+  const { address } = options;
+  // Linux refuses a connection to any file but a socket with the error of a socket without a listener.
+  const found = code === "ECONNREFUSED" && address.kind === "unix" ? fileAt(address.path) : undefined;
   return new SettingError(
     "ERR_POSTERN_CONNECT",
-    `cannot connect to ${options.name}: ${explain(code, isUnix)}`,
+    `cannot connect to ${options.name}: ${found ?? explain(code, address.kind !== "tcp")}`,
     {
       cause: error,
     },
   );
+}
+
+/** What is at a path, if that is not a socket. */
+function fileAt(path: string): string | undefined {
+  const stats = statSync(path, { throwIfNoEntry: false });
+  if (stats === undefined || stats.isSocket()) return undefined;
+  return `${stats.isDirectory() ? "that is a directory," : "that file is"} not a socket; name the one the application listens on`;
 }
 
 function explain(code: string, isUnix: boolean): string {

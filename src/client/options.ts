@@ -2,6 +2,7 @@
 import type { Readable } from "node:stream";
 import { type Address, MAX_UNIX_PATH_BYTES, parseAddress, printAddress } from "../base/address.ts";
 import { SettingError } from "../base/errors.ts";
+import { addressText, badOption, checkKeys, yesOrNo } from "../base/settings.ts";
 
 /** How to talk to an application. */
 export interface ClientOptions {
@@ -75,13 +76,21 @@ const COUNTS = {
 
 const TIMES = { connectTimeoutMs: 10_000, timeoutMs: 60_000, abortTimeoutMs: 1000 } as const;
 
+/** Every name; the compiler compares it with the interface. */
+const KNOWN = { ...COUNTS, ...TIMES, connect: 0, keepConn: 0 } satisfies Readonly<
+  Record<keyof ClientOptions, unknown>
+>;
+
 /**
  * Fills in defaults and checks every value.
+ * @param more its keys are names that are known to the caller
  * @throws {SettingError} `ERR_POSTERN_ADDRESS`, `ERR_POSTERN_BAD_SETTING`
  */
-export function resolveClientOptions(options: ClientOptions): ResolvedClientOptions {
-  const address =
-    typeof options.connect === "string" ? parseAddress(options.connect, "connect") : options.connect;
+export function resolveClientOptions(options: ClientOptions, more: object = {}): ResolvedClientOptions {
+  checkKeys("client options", options, { ...KNOWN, ...more }, "connect");
+  const address = isAddress(options.connect)
+    ? options.connect
+    : parseAddress(addressText("connect", options.connect), "connect");
   const name = printAddress(address);
   if (address.kind === "fd" || address.kind === "systemd") {
     throw new SettingError(
@@ -97,10 +106,25 @@ export function resolveClientOptions(options: ClientOptions): ResolvedClientOpti
   return Object.freeze({
     address,
     name,
-    keepConn: options.keepConn ?? true,
+    keepConn: yesOrNo("keepConn", options.keepConn, true),
     ...wholeNumbers(COUNTS, options, 1),
     ...wholeNumbers(TIMES, options, 0),
   });
+}
+
+/** Whether it is an address as `parseAddress` makes it, and not what `net.connect` takes. */
+function isAddress(value: unknown): value is Address {
+  const address = Object(value) as Readonly<Record<string, unknown>>;
+  switch (address["kind"]) {
+    case "unix":
+      return typeof address["path"] === "string";
+    case "abstract":
+      return typeof address["name"] === "string";
+    case "tcp":
+      return typeof address["host"] === "string" && typeof address["port"] === "number";
+    default:
+      return address["kind"] === "fd" || address["kind"] === "systemd";
+  }
 }
 
 /** The options named in `defaults`, checked: whole numbers from `least`. @throws {SettingError} `ERR_POSTERN_BAD_SETTING` */
@@ -114,10 +138,7 @@ export function wholeNumbers<T extends Readonly<Record<string, number>>>(
   for (const [name, standard] of Object.entries(defaults)) {
     const value = given[name] ?? standard;
     if (typeof value !== "number" || !(Number.isSafeInteger(value) && value >= least)) {
-      throw new SettingError(
-        "ERR_POSTERN_BAD_SETTING",
-        `option ${name}: ${JSON.stringify(value) ?? String(value)} cannot be used, it must be a whole number from ${least}`,
-      );
+      throw badOption(name, value, `a whole number from ${least}`);
     }
     resolved[name] = value;
   }

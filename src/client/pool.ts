@@ -42,6 +42,10 @@ export interface PoolStats {
 
 const COUNTS = { maxConnections: 64, maxIdleConnections: 16, maxQueuedRequests: 1024 } as const;
 const TIMES = { idleTimeoutMs: 30_000, queueTimeoutMs: 10_000 } as const;
+/** What a pool takes besides the options of a client; the compiler compares it with the interface. */
+const KNOWN = { ...COUNTS, ...TIMES } satisfies Readonly<
+  Record<Exclude<keyof PoolOptions, keyof ClientOptions>, unknown>
+>;
 
 /** Methods a server may see twice without harm. RFC 9110 §9.2.2. */
 const IDEMPOTENT: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"]);
@@ -73,9 +77,9 @@ export class ClientPool {
 
   /** @throws {SettingError} `ERR_POSTERN_ADDRESS`, `ERR_POSTERN_BAD_SETTING` */
   constructor(options: PoolOptions) {
-    const resolved = resolveClientOptions(options);
-    this.#clientOptions = { ...resolved, connect: resolved.address };
-    this.#name = resolved.name;
+    const { address, name, ...resolved } = resolveClientOptions(options, KNOWN);
+    this.#clientOptions = { ...resolved, connect: address };
+    this.#name = name;
     this.#limits = wholeNumbers(COUNTS, options, 1);
     this.#times = wholeNumbers(TIMES, options, 0);
   }

@@ -5,6 +5,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { parseAddress, printAddress } from "../base/address.ts";
 import { SettingError } from "../base/errors.ts";
+import { addressText } from "../base/settings.ts";
 import { Forward } from "./forward.ts";
 import { type GatewayOptions, type ResolvedGateway, resolveGateway } from "./options.ts";
 
@@ -66,7 +67,7 @@ export class Gateway {
    * @throws {SettingError} `ERR_POSTERN_ADDRESS`; and as `cause` why it cannot be used
    */
   async listen(address: string): Promise<void> {
-    const parsed = parseAddress(address, "listen");
+    const parsed = parseAddress(addressText("listen", address), "listen");
     const server = this.#server;
     let where: { path: string } | { port: number; host?: string };
     if (parsed.kind === "tcp") {

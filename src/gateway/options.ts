@@ -3,8 +3,9 @@ import { statSync } from "node:fs";
 import type { IncomingMessage } from "node:http";
 import { join, resolve } from "node:path";
 import type { Address } from "../base/address.ts";
-import { SettingError, UsageError } from "../base/errors.ts";
+import { UsageError } from "../base/errors.ts";
 import { type Logger, silentLogger } from "../base/log.ts";
+import { badOption, checkKeys, checkLogger, yesOrNo } from "../base/settings.ts";
 import type { Pair, ScriptRules } from "../cgi/from-http.ts";
 import { ClientPool, type PoolOptions } from "../client/pool.ts";
 import { StaticFiles, type StaticFilesOptions } from "./static-files.ts";
@@ -115,42 +116,77 @@ export interface ResolvedGateway {
 const PHP_SOURCES = /\.(?:php\d?|phtml|phps|phar|inc)(?![a-z\d])/i;
 const PHP_COLLECTED_BYTES = 8388608;
 
+/** Every name; the compiler compares it with the interface. */
+const KNOWN = {
+  connect: 0,
+  client: 0,
+  pool: 0,
+  mount: 0,
+  documentRoot: 0,
+  php: 0,
+  files: 0,
+  params: 0,
+  underscoreHeaders: 0,
+  software: 0,
+  maxBodyBytes: 0,
+  maxCollectedBytes: 0,
+  maxConnections: 0,
+  headTimeoutMs: 0,
+  keepAliveTimeoutMs: 0,
+  drainTimeoutMs: 0,
+  development: 0,
+  logger: 0,
+  onAccess: 0,
+} satisfies Readonly<Record<keyof GatewayOptions, unknown>>;
+const PHP_KNOWN = { index: 0, frontController: 0, extensions: 0, checkFiles: 0 } satisfies Readonly<
+  Record<keyof PhpOptions, unknown>
+>;
+
 /**
  * Fills in defaults and checks every value.
  * @throws {UsageError} neither `connect` nor `pool`
  * @throws {SettingError} `ERR_POSTERN_ADDRESS`, `ERR_POSTERN_BAD_SETTING`
  */
 export function resolveGateway(options: GatewayOptions): ResolvedGateway {
+  checkKeys("gateway options", options, KNOWN, options?.pool === undefined ? "connect" : undefined);
+  checkLogger(options.logger);
   const { connect, php } = options;
   if (connect === undefined && options.pool === undefined) {
     throw new UsageError(
       "ERR_POSTERN_BAD_SETTING",
-      "a gateway needs connect, the address of the application, or a pool",
+      `a gateway needs connect, the address of the application, or a pool; write connect: "127.0.0.1:9000"`,
     );
+  }
+  if (options.client !== undefined) checkKeys("client options", options.client, options.client);
+  if (options.pool !== undefined && typeof options.pool?.request !== "function") {
+    throw badOption("pool", options.pool, "a ClientPool");
   }
   const ownPool =
     options.pool === undefined ? new ClientPool({ ...options.client, connect: connect! }) : undefined;
-  const folder = options.documentRoot === undefined ? undefined : resolve(options.documentRoot);
+  const root = text("documentRoot", options.documentRoot);
+  const folder = root === undefined ? undefined : resolve(root);
   const isPhp = php !== undefined && php !== false;
+  if (typeof php === "object") checkKeys("php options", php, PHP_KNOWN);
+  else yesOrNo("php", php, false);
   if (isPhp && folder === undefined)
-    throw bad("documentRoot", undefined, "the folder of the scripts, as php-fpm sees it");
+    throw badOption("documentRoot", undefined, "the folder of the scripts, as php-fpm sees it");
   return Object.freeze({
     pool: options.pool ?? ownPool!,
     ownPool,
-    mount: resolveMount(options.mount ?? ""),
+    mount: resolveMount(text("mount", options.mount) ?? ""),
     documentRoot: folder === undefined ? undefined : latin1(folder === "/" ? "" : folder),
     php: isPhp ? scriptRules(php === true ? {} : php, folder!) : undefined,
     files: resolveFiles(options.files, isPhp),
     params: resolveParams(options.params),
-    underscoreHeaders: options.underscoreHeaders ?? false,
-    software: options.software ?? "Postern",
+    underscoreHeaders: yesOrNo("underscoreHeaders", options.underscoreHeaders, false),
+    software: text("software", options.software) ?? "Postern",
     maxBodyBytes: whole("maxBodyBytes", options.maxBodyBytes, 0),
     maxCollectedBytes: whole("maxCollectedBytes", options.maxCollectedBytes, isPhp ? PHP_COLLECTED_BYTES : 0),
     maxConnections: whole("maxConnections", options.maxConnections, 10_000),
     headTimeoutMs: whole("headTimeoutMs", options.headTimeoutMs, 30_000),
     keepAliveTimeoutMs: whole("keepAliveTimeoutMs", options.keepAliveTimeoutMs, 5000),
     drainTimeoutMs: whole("drainTimeoutMs", options.drainTimeoutMs, 30_000),
-    development: options.development ?? process.env["NODE_ENV"] === "development",
+    development: yesOrNo("development", options.development, process.env["NODE_ENV"] === "development"),
     logger: options.logger ?? silentLogger,
     onAccess: options.onAccess,
   });
@@ -163,7 +199,8 @@ function latin1(text: string): string {
 
 function resolveMount(mount: string): string {
   const trimmed = mount.replace(/\/+$/, "");
-  if (trimmed !== "" && !/^(?:\/[^/?#\0]+)+$/.test(trimmed)) throw bad("mount", mount, "a path such as /app");
+  if (trimmed !== "" && !/^(?:\/[^/?#\0]+)+$/.test(trimmed))
+    throw badOption("mount", mount, "a path such as /app");
   return latin1(trimmed);
 }
 
@@ -207,16 +244,13 @@ function resolveParams(params: GatewayOptions["params"]): ResolvedGateway["param
   return () => fixed;
 }
 
+function text(name: string, value: unknown): string | undefined {
+  if (value === undefined || typeof value === "string") return value;
+  throw badOption(name, value, "text");
+}
+
 function whole(name: string, value: number | undefined, standard: number): number {
   if (value === undefined) return standard;
   if (Number.isSafeInteger(value) && value >= 0) return value;
-  throw bad(name, value, "a whole number from 0");
-}
-
-function bad(name: string, value: unknown, allowed: string): SettingError {
-  const shown = JSON.stringify(value) ?? String(value);
-  return new SettingError(
-    "ERR_POSTERN_BAD_SETTING",
-    `option ${name}: ${shown} cannot be used, it must be ${allowed}`,
-  );
+  throw badOption(name, value, "a whole number from 0");
 }

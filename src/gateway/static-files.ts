@@ -14,6 +14,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { join, sep } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { SettingError } from "../base/errors.ts";
+import { checkKeys } from "../base/settings.ts";
 import { contentType } from "./content-types.ts";
 
 /** Which files, and how. */
@@ -34,6 +35,11 @@ interface Found {
   readonly name: string;
 }
 
+/** Every name; the compiler compares it with the interface. */
+const KNOWN = { folder: 0, index: 0, cacheControl: 0, hidden: 0 } satisfies Readonly<
+  Record<keyof StaticFilesOptions, unknown>
+>;
+
 export class StaticFiles {
   readonly #root: string;
   readonly #index: string;
@@ -42,6 +48,7 @@ export class StaticFiles {
 
   /** @throws {SettingError} `ERR_POSTERN_BAD_SETTING`: the folder is not there */
   constructor(options: StaticFilesOptions) {
+    checkKeys("files options", options, KNOWN);
     this.#root = realFolder(options.folder);
     this.#index = options.index ?? "index.html";
     this.#cacheControl = options.cacheControl ?? "no-cache";

@@ -10,16 +10,14 @@
  *          │               └─ABORT─> gone            └─ABORT / lost─> onAbort, gone
  *          └─limit or order broken─> REFUSED ──end of PARAMS──> onRefuse, RUNNING without input
  *
- * A request starts at the end of PARAMS, never at the end of STDIN: lighttpd does not end the STDIN of an upgrade
- * request before the upgrade is over. An answer may be complete before the input is; what still arrives is dropped.
- * Its input is STDIN for a responder, STDIN and DATA for a filter, nothing for an authorizer (§6.3; Apache's
- * mod_authnz_fcgi and mod_fcgid then send no STDIN record at all, lighttpd an empty one).
+ * A request starts at the end of PARAMS, never of STDIN: lighttpd does not end that of an upgrade request. An answer
+ * may be complete before the input is, which is STDIN for a responder, STDIN and DATA for a filter, nothing for an
+ * authorizer (§6.3; Apache's then send no STDIN record at all, lighttpd an empty one).
  *
  * Invariants: 1. records of ids not in the table are ignored (§3.3); 2. an id is in the table from its BEGIN_REQUEST
- * to its END_REQUEST and to the end of its input, or until the id is begun again; 3. no state holds more
- * than `limits` allow: at most twice `maxRequests` ids are in the table; 4. a RemoteProtocolError of scope
- * "connection" is thrown out of `receive`, and nothing may be received afterwards; 5. a sink may call anything here
- * but `receive` at any time, and is told nothing more once its request is gone.
+ * to its END_REQUEST and to the end of its input, or until it is begun again; 3. no state holds more than `limits`
+ * allow: at most twice `maxRequests` ids; 4. a RemoteProtocolError of scope "connection" is thrown out of `receive`,
+ * nothing may be received afterwards; 5. a sink may call anything here but `receive`, and hears no more of what is gone.
  */
 import { type ErrorCode, RemoteProtocolError } from "../base/errors.ts";
 import { type AppLimits, answerValues } from "./app-limits.ts";
@@ -35,6 +33,7 @@ import {
   Role,
   recordTypeName,
 } from "./records.ts";
+import { RequestTable } from "./request-table.ts";
 
 /** Takes the requests of one connection. */
 export interface AppSink {
@@ -49,7 +48,7 @@ export class AppConnection implements RecordSink {
   readonly #writer: RecordWriter;
   readonly #limits: AppLimits;
   readonly #reader: RecordReader;
-  readonly #requests = new Map<number, AppRequest>();
+  readonly #requests = new RequestTable();
   #type = 0; // of the record being read
   #id = 0;
   #length = 0;
@@ -62,6 +61,7 @@ export class AppConnection implements RecordSink {
   #multiplexes = false;
   #lost = false;
   #served = 0;
+  #questions = 0;
 
   constructor(sink: AppSink, writer: RecordWriter, limits: AppLimits) {
     this.#sink = sink;
@@ -80,51 +80,42 @@ export class AppConnection implements RecordSink {
     return this.#served;
   }
 
+  /** Records that ask for an answer: requests begun, and management records. */
+  get questions(): number {
+    return this.#questions;
+  }
+
   /** Whether the web server has shown that it multiplexes: it asked, or it did. Pausing such a connection stalls siblings. */
   get multiplexes(): boolean {
     return this.#multiplexes;
   }
 
-  /** Whether nothing more is to be said on this connection: its requests are over and one of them came without KEEP_CONN. */
+  /** Whether nothing more is to be said: the requests are over and one of them came without KEEP_CONN. */
   get isFinished(): boolean {
     return this.#closesWhenIdle && this.#open === 0;
   }
 
   /** Whether input of an ended request is still to come. It must be read: closing over it makes web servers answer 502. */
   get awaitsInput(): boolean {
-    for (const request of this.#requests.values()) {
-      if (request.state === GONE && request.awaitsInput && !request.inputEnded) return true;
-    }
-    return false;
+    return this.#requests.awaitsInput;
   }
 
   /** Whether a request is open whose answer has begun: the web server must not take that part for the whole. */
   get isAnswering(): boolean {
-    for (const request of this.#requests.values()) {
-      if (request.state !== GONE && request.hasStdout) return true;
-    }
-    return false;
+    return this.#requests.isAnswering;
   }
 
   /** Whether input of any request is still to come. */
   get isReceivingInput(): boolean {
-    for (const request of this.#requests.values()) {
-      if (request.awaitsInput && !request.inputEnded) return true;
-    }
-    return false;
+    return this.#requests.isReceivingInput;
   }
 
   /** Whether the peer owes bytes: a record or a request's PARAMS have begun and are not complete. */
   get isPartial(): boolean {
-    if (this.#reader.isPartial) return true;
-    for (const request of this.#requests.values()) {
-      if (request.state === PARAMS || request.state === REFUSED) return true;
-    }
-    return false;
+    return this.#reader.isPartial || this.#requests.awaitsParams;
   }
 
-  /** Takes bytes from the web server, cut anywhere.
-   * @throws {RemoteProtocolError} scope connection: close it */
+  /** Takes bytes from the web server, cut anywhere. @throws {RemoteProtocolError} scope connection: close it */
   receive(chunk: Buffer): void {
     this.#reader.push(chunk);
   }
@@ -145,6 +136,11 @@ export class AppConnection implements RecordSink {
       this.end(request, 0, ProtocolStatus.RequestComplete);
       sink.onAbort(error);
     }
+  }
+
+  /** Requests whose PARAMS have been waited for `limitMs`, since this was first asked; Infinity excuses the time so far. */
+  lateParams(now: number, limitMs: number): AppRequest[] {
+    return this.#requests.lateParams(now, limitMs);
   }
 
   /** The connection is gone: every open request is aborted, and no other will begin. */
@@ -286,6 +282,7 @@ export class AppConnection implements RecordSink {
 
   /** A management record. FastCGI 1.0 §4. */
   #manage(): void {
+    this.#questions++;
     if (this.#type === RecordType.GetValues) {
       this.#multiplexes = true;
       this.#writer.writeRecord(
@@ -309,6 +306,7 @@ export class AppConnection implements RecordSink {
     if (before !== undefined) this.#forget(before);
     if (this.#requests.size >= 2 * this.#limits.maxRequests) this.#forgetEnded();
     if (this.#lost) return;
+    this.#questions++;
     if (this.#open > 0) this.#multiplexes = true;
     const known = isRole(role);
     const request = new AppRequest(id, known ? role : Role.Responder, keepConn);

@@ -58,6 +58,7 @@ export class AppRequest {
   awaitsInput = true;
   /** @internal */ state: number = PARAMS;
   /** @internal */ paramsText = "";
+  /** @internal Since when its PARAMS are waited for, ms; 0 before anybody looked. */ waitingSince = 0;
   /** @internal */ paramsBytes = 0; // received, skipped ones included
   /** @internal */ paramsPieces = 0;
   /** @internal */ error: RemoteProtocolError | undefined = undefined; // why it was refused or lost

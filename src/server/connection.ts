@@ -22,12 +22,18 @@ import type { SlabPool } from "../protocol/record-writer.ts";
 import { ProtocolStatus } from "../protocol/records.ts";
 import { sniff } from "../protocol/sniff.ts";
 import { Exchange, type ExchangeHost, type Handler } from "./exchange.ts";
+import { Gate } from "./gate.ts";
 import type { ResolvedOptions } from "./options.ts";
 import { type FlushCallback, Output } from "./output.ts";
 import { HTTP_ANSWER, refusalStatus, tooManyConnections } from "./refusals.ts";
 
 /** A body queued beyond this pauses a connection that carries one request at a time. */
 const PAUSE_BYTES = 65536;
+
+/** A peer that asks for more and does not take the answers is not read beyond this many bytes of them. */
+const MAX_BACKLOG_BYTES = 262144;
+/** Answers left when it is read again. */
+const RESUME_BACKLOG_BYTES = 65536;
 
 /** What a connection needs of its server. */
 export interface ConnectionHost {
@@ -39,7 +45,7 @@ export interface ConnectionHost {
   /** Whether new requests are answered 503 because there are too many connections. */
   isOverloaded(connection: Connection): boolean;
   nextNumber(): number;
-  warnOnce(warning: string): void;
+  warnOnce(kind: string, warning: string): void;
   onConnectionEnd(connection: Connection): void;
 }
 
@@ -53,14 +59,13 @@ export class Connection implements AppSink, ExchangeHost {
   readonly #socket: Duplex;
   readonly #peer: string;
   readonly #output: Output;
+  readonly #gate: Gate;
   readonly app: AppConnection;
   readonly options: ResolvedOptions;
   #isFresh = true; // nothing received yet
   #isReceiving = false; // inside app.receive: it is followed by a flush
   #isFinished = false;
-  #isPaused = false;
   #lastReceive: number;
-  #stalled: Set<Exchange> | undefined = undefined; // exchanges whose queue keeps a multiplexing connection paused
   #lingerUntil = 0;
   #lingerBytes = 0;
   #isDraining = false;
@@ -71,7 +76,10 @@ export class Connection implements AppSink, ExchangeHost {
     this.#socket = socket;
     this.#peer = peer;
     this.options = host.options;
-    this.#output = new Output(socket, host.slabs, () => this.#finishIfDone());
+    this.#output = new Output(socket, host.slabs, () => this.#onFlushed());
+    this.#gate = new Gate(socket, () => {
+      this.#lastReceive = host.now;
+    });
     this.#lastReceive = host.now;
     const { maxParamsBytes, maxParams, maxRequestsPerConnection: maxRequests, maxConnections } = host.options;
     this.app = new AppConnection(this, this.#output.writer, {
@@ -120,14 +128,23 @@ export class Connection implements AppSink, ExchangeHost {
       this.destroy("the rest of the body did not arrive in time");
     } else if (this.#isDraining && silentMs >= LAST_REQUEST_MS && this.app.openRequests === 0) {
       this.destroy("no request came while draining");
-    } else if (recordTimeoutMs > 0 && silentMs >= recordTimeoutMs && this.app.isPartial && !this.#isPaused) {
+    } else if (
+      recordTimeoutMs > 0 &&
+      silentMs >= recordTimeoutMs &&
+      this.app.isPartial &&
+      !this.#gate.isPaused
+    ) {
       this.#onRecordTimeout(recordTimeoutMs);
     } else if (recordTimeoutMs > 0 && silentMs >= recordTimeoutMs && this.#isFresh) {
       this.destroy("nothing was sent");
     } else if (idleTimeoutMs > 0 && silentMs >= idleTimeoutMs && this.isIdle) {
       this.destroy("idle for too long");
     }
-    if (this.#stalled !== undefined && stallTimeoutMs > 0) this.#checkStalled(now, stallTimeoutMs);
+    if (recordTimeoutMs > 0 && this.app.openRequests > 0) this.#checkParams(now, recordTimeoutMs);
+    // A connection with one request has no siblings that wait.
+    if (stallTimeoutMs > 0 && this.app.multiplexes && this.app.openRequests > 1) {
+      this.#gate.refuseStalled(now, stallTimeoutMs);
+    }
   }
 
   // AppSink
@@ -182,17 +199,7 @@ export class Connection implements AppSink, ExchangeHost {
   }
 
   onQueued(exchange: Exchange, change: number): void {
-    const most = this.app.multiplexes ? this.options.maxUnreadBytes : PAUSE_BYTES;
-    const queued = exchange.stdin.queuedBytes + (exchange.data?.queuedBytes ?? 0);
-    if (queued >= most) {
-      this.#stalled ??= new Set();
-      if (!this.#stalled.has(exchange)) this.#stalled.add(exchange);
-      if (change < 0) exchange.stalledSince = 0; // it makes progress
-      this.#pause();
-    } else if (this.#stalled?.delete(exchange)) {
-      exchange.stalledSince = 0;
-      if (this.#stalled.size === 0) this.#resume();
-    }
+    this.#gate.onQueued(exchange, change, this.app.multiplexes ? this.options.maxUnreadBytes : PAUSE_BYTES);
   }
 
   cut(reason: string): void {
@@ -207,11 +214,11 @@ export class Connection implements AppSink, ExchangeHost {
     this.#abortAll(new Error(reason));
     if (isReceivingInput) this.#linger();
     this.#output.end(!isReceivingInput);
-    this.#resume();
+    this.#gate.open();
   }
 
-  warnOnce(warning: string): void {
-    this.#host.warnOnce(warning);
+  warnOnce(kind: string, warning: string): void {
+    this.#host.warnOnce(kind, warning);
   }
 
   nextNumber(): number {
@@ -225,6 +232,7 @@ export class Connection implements AppSink, ExchangeHost {
     if (this.#isFresh && !this.#accepts(chunk)) return;
     if (this.#isFinished && (!this.#mayLinger(chunk.length) || this.#isDeaf)) return;
     this.#isReceiving = true;
+    const { questions } = this.app;
     try {
       this.app.receive(chunk);
     } catch (error) {
@@ -234,6 +242,20 @@ export class Connection implements AppSink, ExchangeHost {
     }
     this.#isReceiving = false;
     this.#output.endTurn();
+    // Only when it asked for more: a web server may send a whole body before it looks at the answer.
+    if (
+      this.app.questions !== questions &&
+      this.#output.backlogBytes >= MAX_BACKLOG_BYTES &&
+      !this.#isFinished
+    ) {
+      this.#gate.isClogged = true;
+    }
+  }
+
+  #onFlushed(): void {
+    if (this.#gate.isClogged && this.#output.backlogBytes < RESUME_BACKLOG_BYTES)
+      this.#gate.isClogged = false;
+    this.#finishIfDone();
   }
 
   /** Looks at the first bytes: whoever does not speak FastCGI is named in the log and sent away. */
@@ -308,37 +330,20 @@ export class Connection implements AppSink, ExchangeHost {
     this.#fail(error);
   }
 
-  #pause(): void {
-    if (this.#isPaused) return;
-    this.#isPaused = true;
-    this.#socket.pause();
-  }
-
-  #resume(): void {
-    if (!this.#isPaused) return;
-    this.#isPaused = false;
-    this.#lastReceive = this.#host.now;
-    this.#socket.resume();
-  }
-
-  #checkStalled(now: number, timeoutMs: number): void {
-    if (!this.app.multiplexes || this.app.openRequests < 2) return;
-    for (const exchange of [...this.#stalled!]) {
-      if (exchange.stalledSince === 0) {
-        exchange.stalledSince = now;
-        exchange.log("warn", "the body is not read and its siblings on the connection wait", {
-          unreadBytes: exchange.stdin.queuedBytes,
-        });
-      } else if (now - exchange.stalledSince >= timeoutMs) {
-        const message = `the application left ${exchange.stdin.queuedBytes} bytes of the body unread for ${timeoutMs} ms`;
-        exchange.log("warn", `${message}: answered 503`, { code: "ERR_POSTERN_BODY_UNREAD" });
-        exchange.refuse(
-          503,
-          "Service Unavailable",
-          new RemoteProtocolError("ERR_POSTERN_BODY_UNREAD", message, "request"),
-          ProtocolStatus.Overloaded,
-        );
-      }
+  /** Parameters that come drop by drop, or beside busy siblings: the connection is never silent for them. */
+  #checkParams(now: number, timeoutMs: number): void {
+    // While we do not read, nobody is late.
+    for (const request of this.app.lateParams(
+      now,
+      this.#gate.isPaused ? Number.POSITIVE_INFINITY : timeoutMs,
+    )) {
+      const reason = `its parameters were not complete within ${timeoutMs} ms`;
+      this.#logRefusal(408, reason, request, "ERR_POSTERN_RECORD_TIMEOUT");
+      const page = errorPage(408, "Request Timeout");
+      this.app.writeHead(request, page.head);
+      this.app.writeText(request, page.body, "utf8");
+      this.app.end(request, 0, ProtocolStatus.RequestComplete); // what still comes of it is dropped
+      this.scheduleFlush();
     }
   }
 
@@ -355,7 +360,7 @@ export class Connection implements AppSink, ExchangeHost {
       this.#isFinished = true;
       this.#linger();
       this.#output.end(false);
-      this.#resume();
+      this.#gate.open();
     }
   }
 

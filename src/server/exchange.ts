@@ -41,8 +41,8 @@ export interface ExchangeHost {
   onQueued(exchange: Exchange, change: number): void;
   /** Closes the connection without END_REQUEST: the only way to tell a web server that a body is not whole. */
   cut(reason: string): void;
-  /** Logs a warning that is the same for every request, once. */
-  warnOnce(warning: string): void;
+  /** Logs a warning that every such request would give, once: the first of its kind. */
+  warnOnce(kind: string, warning: string): void;
   /** The number of the next request. */
   nextNumber(): number;
 }
@@ -117,7 +117,7 @@ export class Exchange implements RequestSink, InputHost {
     if (target === undefined) {
       target = resolveTarget(this.params, this.#host.options.mount);
       this.#target = target;
-      if (target.warning !== undefined) this.#host.warnOnce(target.warning);
+      if (target.warning !== undefined) this.#host.warnOnce(target.rule, target.warning);
     }
     return target;
   }
@@ -239,8 +239,21 @@ export class Exchange implements RequestSink, InputHost {
       this.refuse(400, "Bad Request", this.#inputError); // which was logged: whatever failed over half a body is not at fault
       return;
     }
+    if (this.#isInvalidRequest(error)) {
+      this.log("warn", `request refused with 400: ${error.message}`, { code: error.code });
+      this.refuse(400, "Bad Request", error);
+      return;
+    }
     const shown = error instanceof Error ? error : new Error(oneLine(error));
-    this.log("error", "the application failed", { error: shown });
+    // Whoever waited for the rest of a body hears of the abort as an error: visitors who leave are everyday life.
+    const isAbort =
+      this.#abortError !== undefined && (shown === this.#abortError || shown.cause === this.#abortError);
+    const { code } = shown as { code?: unknown };
+    const isOurs = typeof code === "string" && code.startsWith("ERR_POSTERN_");
+    this.log(isAbort ? "debug" : "error", isAbort ? "the application stopped" : "the application failed", {
+      ...(isOurs && { code }),
+      error: shown,
+    });
     if (this.#state === ENDED) return;
     const method = oneLine(this.params.get("REQUEST_METHOD"));
     this.sendStderr(`request ${this.id} ${method} ${oneLine(this.#shownUrl())}: ${oneLine(shown)}\n`);
@@ -255,6 +268,15 @@ export class Exchange implements RequestSink, InputHost {
       this.#state = ENDED;
       this.#host.cut("the application failed in the middle of a response");
     }
+  }
+
+  /** Whether the application has only come across what no request may hold: a fetch application looks late. */
+  #isInvalidRequest(error: unknown): error is RemoteProtocolError {
+    return (
+      this.#state === RUNNING &&
+      error instanceof RemoteProtocolError &&
+      error.code === "ERR_POSTERN_HEADER_INVALID"
+    );
   }
 
   /** Logs something about this request, naming it. */

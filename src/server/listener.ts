@@ -2,12 +2,17 @@
  * Turns `bind` into listening sockets: opens unix and TCP ones, adopts inherited ones. Accepted sockets go to one
  * callback; what they carry is not known here.
  */
-import { createServer, type Server, type Socket } from "node:net";
+import { lookup } from "node:dns/promises";
+import { createServer, isIP, type Server, type Socket } from "node:net";
+import { resolve } from "node:path";
 import { type Address, isLoopback, parseAddress, printAddress } from "../base/address.ts";
 import { SettingError } from "../base/errors.ts";
 import { isListeningSocket, LISTEN_FD, systemdSockets, systemdSocketsNamed } from "./inherited.ts";
 import type { ResolvedOptions } from "./options.ts";
+import { holderOfPort, holderOfUnixSocket } from "./socket-holder.ts";
 import { listenOnUnixSocket } from "./unix-socket.ts";
+
+const LOCALHOST = "127.0.0.1";
 
 /** A listening socket. */
 export interface Listener {
@@ -20,7 +25,8 @@ export interface Listener {
 }
 
 export interface ListenerSink {
-  onSocket(socket: Socket): void;
+  /** @param isTcp whether it came over TCP: its address may be gone already, and says nothing about that */
+  onSocket(socket: Socket, isTcp: boolean): void;
   /** Accepting failed, for example for want of descriptors; the listener goes on. */
   onAcceptError(address: string, error: Error): void;
 }
@@ -35,8 +41,8 @@ export async function openListeners(
   sink: ListenerSink,
   env: NodeJS.ProcessEnv,
 ): Promise<Listener[]> {
-  const addresses =
-    options.bind.length > 0 ? options.bind.map((text) => parseAddress(text, "bind")) : inherited(env);
+  const addresses = options.bind.length > 0 ? options.bind.map((text) => complete(text)) : inherited(env);
+  refuseTwice(addresses);
   const listeners: Listener[] = [];
   try {
     for (const address of addresses) {
@@ -54,6 +60,29 @@ export async function openListeners(
   return listeners;
 }
 
+/** An address of `bind`. The process may change its folder later, so a path is made absolute now. */
+function complete(text: string): Address {
+  const address = parseAddress(text, "bind");
+  if (address.kind === "unix") return { kind: "unix", path: resolve(address.path) };
+  if (address.kind === "tcp" && address.host === "") return { ...address, host: LOCALHOST };
+  return address;
+}
+
+function refuseTwice(addresses: readonly Address[]): void {
+  const seen = new Set<string>();
+  for (const address of addresses) {
+    if (address.kind === "tcp" && address.port === 0) continue; // another port each time
+    const name = printAddress(address);
+    if (seen.has(name)) {
+      throw new SettingError(
+        "ERR_POSTERN_BAD_SETTING",
+        `bind ${name}: the address is named twice; name it once`,
+      );
+    }
+    seen.add(name);
+  }
+}
+
 function inherited(env: NodeJS.ProcessEnv): Address[] {
   if (isListeningSocket(LISTEN_FD, env)) return [{ kind: "fd", fd: LISTEN_FD }];
   if (systemdSockets(env).length > 0) return [{ kind: "systemd", name: undefined }];
@@ -66,7 +95,11 @@ async function open(
   sink: ListenerSink,
   env: NodeJS.ProcessEnv,
 ): Promise<Listener> {
-  const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => sink.onSocket(socket));
+  let isTcp: boolean | undefined;
+  const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+    isTcp ??= typeof server.address() === "object" && server.address() !== null; // a text or null of a unix socket
+    sink.onSocket(socket, isTcp);
+  });
   const name = printAddress(address);
   let remove = (): void => {};
   switch (address.kind) {
@@ -74,16 +107,18 @@ async function open(
       remove = await listenOnUnixSocket(server, address.path, options);
       break;
     case "abstract":
-      await listen(server, { path: `\0${address.name}`, backlog: options.backlog }, name);
-      break;
-    case "tcp":
-      refusePublic(address.host, name, options);
-      await listen(
-        server,
-        { host: address.host || "127.0.0.1", port: address.port, backlog: options.backlog },
-        name,
+      await listen(server, { path: `\0${address.name}`, backlog: options.backlog }, name, () =>
+        holderOfUnixSocket(`@${address.name}`),
       );
       break;
+    case "tcp": {
+      const { port } = address;
+      const hosts = await addressesOf(address.host, name);
+      refusePublic(hosts, name, options);
+      const host = hosts[0]!; // as Node does with a name
+      await listen(server, { host, port, backlog: options.backlog }, name, () => holderOfPort(host, port));
+      break;
+    }
     case "fd":
       if (!isListeningSocket(address.fd, env)) {
         throw new SettingError(
@@ -109,9 +144,10 @@ function listen(
   server: Server,
   where: { path?: string; host?: string; port?: number; fd?: number; backlog: number },
   name: string,
+  holder: () => string = () => "",
 ): Promise<void> {
   return new Promise((resolve, reject) => {
-    const onError = (cause: NodeJS.ErrnoException): void => reject(listenError(name, cause));
+    const onError = (cause: NodeJS.ErrnoException): void => reject(listenError(name, cause, holder));
     server.once("error", onError);
     server.listen(where, () => {
       server.off("error", onError);
@@ -120,8 +156,24 @@ function listen(
   });
 }
 
-function refusePublic(host: string, name: string, options: ResolvedOptions): void {
-  if (isLoopback(host) || options.allowedClients.isStated) return;
+/** The addresses of a host, at least one. @throws {SettingError} ERR_POSTERN_ADDRESS */
+async function addressesOf(host: string, name: string): Promise<string[]> {
+  if (isIP(host) !== 0) return [host];
+  try {
+    const found = await lookup(host, { all: true });
+    return found.map(({ address }) => address);
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    const remedy =
+      code === "ENOTFOUND"
+        ? `there is no host named ${host} (ENOTFOUND); mend the name, or write an IP address such as ${LOCALHOST}`
+        : `the name ${host} cannot be looked up (${code}); write an IP address such as ${LOCALHOST}`;
+    throw new SettingError("ERR_POSTERN_ADDRESS", `bind ${name}: ${remedy}`, { cause });
+  }
+}
+
+function refusePublic(hosts: readonly string[], name: string, options: ResolvedOptions): void {
+  if (hosts.every(isLoopback) || options.allowedClients.isStated) return;
   throw new SettingError(
     "ERR_POSTERN_ADDRESS_PUBLIC",
     `bind ${name}: other machines can reach this address, and whoever does can claim to be any user; say who may connect with allowedClients (such as 10.0.0.5 or 10.0.0.0/8), or bind a unix socket or 127.0.0.1`,
@@ -136,18 +188,18 @@ function boundName(server: Server, asked: Address): string {
   return printAddress(asked);
 }
 
-function listenError(name: string, cause: NodeJS.ErrnoException): SettingError {
+function listenError(name: string, cause: NodeJS.ErrnoException, holder: () => string): SettingError {
   if (cause.code === "EADDRINUSE") {
     return new SettingError(
       "ERR_POSTERN_SOCKET_IN_USE",
-      `bind ${name}: another process is listening there; stop it or choose another address`,
+      `bind ${name}: another process is listening there${holder()}; stop it or choose another address`,
       { cause },
     );
   }
   const remedy =
     cause.code === "EACCES"
       ? "this user may not use that port; choose one above 1023"
-      : cause.code === "EADDRNOTAVAIL" || cause.code === "ENOTFOUND"
+      : cause.code === "EADDRNOTAVAIL"
         ? "this machine has no such address"
         : cause.message;
   return new SettingError("ERR_POSTERN_ADDRESS", `bind ${name}: ${remedy}`, { cause });

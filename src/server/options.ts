@@ -3,8 +3,8 @@
  * Options are resolved once and frozen; nothing below this file sees an undefined one.
  */
 import { BlockList, isIP } from "node:net";
-import { SettingError } from "../base/errors.ts";
 import { type Logger, safeLogger, stderrLogger } from "../base/log.ts";
+import { addressText, badOption, checkKeys, checkLogger, yesOrNo } from "../base/settings.ts";
 import { type MountOptions, type MountRule, resolveMountOptions } from "../cgi/mount-options.ts";
 
 /** Bounds on size and count. Every one has an answer: see `docs/errors.md`. */
@@ -113,26 +113,60 @@ const TIMES = {
   drainTimeoutMs: 30000,
 } as const;
 
+/** Every name; the compiler compares it with the interface. */
+const KNOWN = {
+  ...COUNTS,
+  ...TIMES,
+  bind: 0,
+  mode: 0,
+  owner: 0,
+  group: 0,
+  allowedClients: 0,
+  development: 0,
+  stripBase: 0,
+  logger: 0,
+  signal: 0,
+  signals: 0, // of serve; a program may give both functions the same options
+  scriptName: 0,
+  base: 0,
+  LighttpdCGIRootFix: 0,
+  ScriptNameStripper: 0,
+} satisfies Readonly<Record<keyof ServerOptions | "signals", unknown>>;
+
 /** Fills in defaults and checks every value. @throws {SettingError} `ERR_POSTERN_BAD_SETTING` */
 export function resolveOptions(
   options: ServerOptions,
   env: NodeJS.ProcessEnv = process.env,
 ): ResolvedOptions {
-  const bind =
-    options.bind === undefined ? [] : typeof options.bind === "string" ? [options.bind] : options.bind;
+  checkKeys("serve options", options, KNOWN, "bind");
+  checkLogger(options.logger);
+  checkSignal(options.signal);
   return Object.freeze({
     ...numbers(COUNTS, options, 1),
     ...numbers(TIMES, options, 0),
-    bind,
+    bind: resolveBind(options.bind),
     mode: resolveMode(options.mode),
     owner: options.owner,
     group: options.group,
     allowedClients: resolveAllowedClients(options.allowedClients, env),
-    development: options.development ?? env["NODE_ENV"] === "development",
-    stripBase: options.stripBase ?? false,
+    development: yesOrNo("development", options.development, env["NODE_ENV"] === "development"),
+    stripBase: yesOrNo("stripBase", options.stripBase, false),
     mount: resolveMountOptions(options),
     logger: safeLogger(options.logger ?? stderrLogger()),
   });
+}
+
+function resolveBind(bind: unknown): readonly string[] {
+  if (bind === undefined) return [];
+  const list: readonly unknown[] = Array.isArray(bind) ? bind : [bind];
+  return list.map((one) => addressText("bind", one));
+}
+
+function checkSignal(signal: unknown): void {
+  if (signal === undefined) return;
+  const { aborted, addEventListener } = Object(signal) as Readonly<Record<string, unknown>>;
+  if (typeof aborted === "boolean" && typeof addEventListener === "function") return;
+  throw badOption("signal", signal, "an AbortSignal");
 }
 
 function numbers<T extends Readonly<Record<string, number>>>(
@@ -144,7 +178,7 @@ function numbers<T extends Readonly<Record<string, number>>>(
   for (const [name, standard] of Object.entries(defaults)) {
     const value = (options as Readonly<Record<string, unknown>>)[name] ?? standard;
     if (typeof value !== "number" || !Number.isSafeInteger(value) || value < least) {
-      throw bad(name, value, `a whole number from ${least}`);
+      throw badOption(name, value, `a whole number from ${least}`);
     }
     resolved[name] = value;
   }
@@ -158,7 +192,7 @@ function resolveMode(mode: number | string | undefined): number {
       ? Number.parseInt(mode.replace("o", ""), 8)
       : mode;
   if (typeof value !== "number" || !Number.isInteger(value) || value < 0 || value > 0o777) {
-    throw bad("mode", mode, 'octal permissions such as "0660" or 0o660');
+    throw badOption("mode", mode, 'octal permissions such as "0660" or 0o660');
   }
   return value;
 }
@@ -167,10 +201,12 @@ function resolveAllowedClients(
   allowed: string | readonly string[] | undefined,
   env: NodeJS.ProcessEnv,
 ): AllowedClients {
-  const entries = typeof allowed === "string" ? allowed.split(",") : [...(allowed ?? [])];
+  const entries: unknown[] = typeof allowed === "string" ? allowed.split(",") : [allowed ?? []].flat();
   // FastCGI 1.0 §3.2: the web server, or an administrator, names who may connect.
   entries.push(...(env["FCGI_WEB_SERVER_ADDRS"] ?? "").split(","));
-  const stated = entries.map((entry) => entry.trim()).filter((entry) => entry !== "");
+  const stated = entries
+    .map((entry) => (typeof entry === "string" ? entry.trim() : entry))
+    .filter((entry) => entry !== "");
   if (stated.includes("any")) return { isStated: true, allows: () => true };
   const list = new BlockList();
   for (const entry of stated) addEntry(list, entry);
@@ -188,7 +224,10 @@ function resolveAllowedClients(
   };
 }
 
-function addEntry(list: BlockList, entry: string): void {
+const CLIENTS = "an IP address, a range such as 10.0.0.0/8, or any";
+
+function addEntry(list: BlockList, entry: unknown): void {
+  if (typeof entry !== "string") throw badOption("allowedClients", entry, CLIENTS);
   const [address = "", prefix, ...rest] = entry.split("/");
   const family = isIP(address) === 6 ? "ipv6" : "ipv4";
   const most = family === "ipv6" ? 128 : 32;
@@ -201,14 +240,7 @@ function addEntry(list: BlockList, entry: string): void {
     bits < 0 ||
     bits > most
   ) {
-    throw bad("allowedClients", entry, "an IP address, a range such as 10.0.0.0/8, or any");
+    throw badOption("allowedClients", entry, CLIENTS);
   }
   list.addSubnet(address, bits, family);
-}
-
-function bad(name: string, value: unknown, allowed: string): SettingError {
-  return new SettingError(
-    "ERR_POSTERN_BAD_SETTING",
-    `option ${name}: ${JSON.stringify(value) ?? String(value)} cannot be used, it must be ${allowed}`,
-  );
 }

@@ -35,9 +35,14 @@ export class Output {
     return this.writer.pendingBytes === 0;
   }
 
+  /** Bytes the web server has not taken yet. */
+  get backlogBytes(): number {
+    return this.writer.pendingBytes + this.#socket.writableLength;
+  }
+
   /** Whether more would only pile up. */
   get isCongested(): boolean {
-    return this.#isFull || this.writer.pendingBytes + this.#socket.writableLength >= CONGESTED_BYTES;
+    return this.#isFull || this.backlogBytes >= CONGESTED_BYTES;
   }
 
   /** Something was written. @param isFlushed somebody will call {@link endTurn} before the turn is over */
@@ -55,7 +60,7 @@ export class Output {
   /** Calls back once everything written so far is with the kernel, or with an error if it never will be. */
   afterFlush(callback: FlushCallback): void {
     if (this.#socket.destroyed) process.nextTick(callback, new Error("the connection is closed"));
-    else if (this.writer.pendingBytes + this.#socket.writableLength > 0) this.#callbacks.push(callback);
+    else if (this.backlogBytes > 0) this.#callbacks.push(callback);
     else if (this.#isFull) setImmediate(callback);
     else process.nextTick(callback);
   }

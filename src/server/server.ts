@@ -39,7 +39,7 @@ export class Server implements ConnectionHost, ListenerSink {
   readonly closed: Promise<void>;
   readonly #connections = new Set<Connection>();
   readonly #overloaded = new Set<Connection>();
-  readonly #warnings = new Set<string>();
+  readonly #warnings = new Set<string>(); // kinds
   #listeners: Listener[] = [];
   #state: "new" | "opening" | "listening" | "draining" | "closed" = "new";
   #resolveClosed!: () => void;
@@ -168,17 +168,18 @@ export class Server implements ConnectionHost, ListenerSink {
 
   // ListenerSink
 
-  onSocket(socket: Socket): void {
+  onSocket(socket: Socket, isTcp: boolean): void {
     const { remoteAddress, remotePort } = socket;
-    if (remoteAddress !== undefined && !this.options.allowedClients.allows(remoteAddress)) {
-      this.options.logger.warn(
-        { peer: remoteAddress, code: "ERR_POSTERN_CLIENT_NOT_ALLOWED" },
-        "connection refused: the address is not among allowedClients",
-      );
+    // A TCP peer that has reset the connection has no address any more, but what it sent can still be read.
+    if (isTcp && !this.options.allowedClients.allows(remoteAddress)) {
+      const fields = { peer: remoteAddress, code: "ERR_POSTERN_CLIENT_NOT_ALLOWED" };
+      const { logger } = this.options;
+      if (remoteAddress === undefined) logger.debug(fields, "connection refused: the peer is gone again");
+      else logger.warn(fields, "connection refused: the address is not among allowedClients");
       socket.destroy();
       return;
     }
-    this.serveSocket(socket, remoteAddress === undefined ? "unix" : `${remoteAddress}:${remotePort}`);
+    this.serveSocket(socket, isTcp ? `${remoteAddress ?? "?"}:${remotePort ?? "?"}` : "unix");
   }
 
   onAcceptError(address: string, error: Error): void {
@@ -198,10 +199,10 @@ export class Server implements ConnectionHost, ListenerSink {
     return ++this.#acceptedRequests;
   }
 
-  warnOnce(warning: string): void {
-    if (this.#warnings.size > 100 || this.#warnings.has(warning)) return;
-    this.#warnings.add(warning);
-    this.options.logger.warn({}, warning);
+  warnOnce(kind: string, warning: string): void {
+    if (this.#warnings.has(kind)) return;
+    this.#warnings.add(kind);
+    this.options.logger.warn({ rule: kind }, warning);
   }
 
   onConnectionEnd(connection: Connection): void {

@@ -9,18 +9,17 @@
 import { randomBytes } from "node:crypto";
 import {
   chmodSync,
-  chownSync,
   closeSync,
+  constants,
+  fstatSync,
+  lchownSync,
   linkSync,
   lstatSync,
   openSync,
-  readdirSync,
-  readFileSync,
-  readlinkSync,
+  readSync,
   renameSync,
   rmSync,
   type Stats,
-  statSync,
   writeSync,
 } from "node:fs";
 import { connect, type Server } from "node:net";
@@ -28,6 +27,7 @@ import { dirname } from "node:path";
 import { MAX_UNIX_PATH_BYTES } from "../base/address.ts";
 import { SettingError } from "../base/errors.ts";
 import { findGroup, findUser } from "./accounts.ts";
+import { holderOfUnixSocket } from "./socket-holder.ts";
 
 /** Characters that the temporary name adds. */
 const SUFFIX_BYTES = 5;
@@ -43,6 +43,7 @@ export interface UnixSocketOptions {
 
 /**
  * Makes `server` listen on a unix socket file.
+ * @param path absolute: it is used again when the server closes
  * @returns what removes the file again, if it is still the one made here
  * @throws {SettingError} ERR_POSTERN_SOCKET_IN_USE, ERR_POSTERN_SOCKET_NOT_A_SOCKET, ERR_POSTERN_SOCKET_OWNER,
  *   ERR_POSTERN_ADDRESS
@@ -67,7 +68,8 @@ export async function listenOnUnixSocket(
     const temporary = `${path}.${randomBytes(2).toString("hex")}`;
     await listenUnseen(server, temporary, options.backlog);
     try {
-      if (uid >= 0 || gid >= 0) chownSync(temporary, uid, gid);
+      // Not chown: whoever may write to the directory could have put a link to another file there.
+      if (uid >= 0 || gid >= 0) lchownSync(temporary, uid, gid);
       chmodSync(temporary, options.mode);
       const made = lstatSync(temporary);
       renameSync(temporary, path);
@@ -105,10 +107,9 @@ async function refuseUnlessFree(path: string): Promise<void> {
     );
   }
   if (await isLive(path)) {
-    const owner = ownerOf(path);
     throw new SettingError(
       "ERR_POSTERN_SOCKET_IN_USE",
-      `unix:${path}: another server is listening there${owner}; stop it or choose another path`,
+      `unix:${path}: another server is listening there${holderOfUnixSocket(path)}; stop it or choose another path`,
     );
   }
 }
@@ -128,41 +129,8 @@ function isLive(path: string): Promise<boolean> {
   });
 }
 
-/** ` (pid 123: node app.js)` when /proc tells, else nothing. */
-function ownerOf(path: string): string {
-  try {
-    const escaped = path.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
-    // Flags 00010000: the listening one, not a connection it has accepted.
-    const line = new RegExp(
-      `^\\S+ \\S+ \\S+ 00010000 \\S+ \\S+ +(\\d+) ${escaped}(?:\\.[0-9a-f]{4})?$`,
-      "m",
-    ).exec(readFileSync("/proc/net/unix", "utf8"));
-    if (line === null) return "";
-    for (const pid of readdirSync("/proc")) {
-      if (/^\d+$/.test(pid) && holds(pid, `socket:[${line[1]}]`)) {
-        const command = readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ").trim();
-        return ` (pid ${pid}: ${command.slice(0, 200)})`;
-      }
-    }
-  } catch {
-    // No /proc here, or not ours to read: the error message does without it.
-  }
-  return "";
-}
-
-function holds(pid: string, target: string): boolean {
-  try {
-    return readdirSync(`/proc/${pid}/fd`).some((fd) => {
-      try {
-        return readlinkSync(`/proc/${pid}/fd/${fd}`) === target;
-      } catch {
-        return false; // closed meanwhile
-      }
-    });
-  } catch {
-    return false; // another user's process, or gone
-  }
-}
+/** Locks that this process has taken: one with our pid that is not among them was left behind by another. */
+const held = new Set<string>();
 
 /** Takes `PATH.lock`; a lock left behind by a dead process is taken over. */
 async function lock(path: string): Promise<() => void> {
@@ -172,7 +140,11 @@ async function lock(path: string): Promise<() => void> {
       const fd = openSync(file, "wx", 0o600);
       writeSync(fd, String(process.pid));
       closeSync(fd);
-      return () => rmSync(file, { force: true });
+      held.add(file);
+      return () => {
+        held.delete(file);
+        rmSync(file, { force: true });
+      };
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw bindError(path, error as Error);
       if (isAbandoned(file)) takeAway(file);
@@ -200,12 +172,30 @@ function takeAway(file: string): void {
 
 function isAbandoned(file: string): boolean {
   try {
-    const pid = Number(readFileSync(file, "utf8"));
+    const { text, mtimeMs } = readLock(file);
+    const pid = Number(text);
+    if (pid === process.pid) return !held.has(file);
     if (pid > 0) process.kill(pid, 0);
-    else return Date.now() - statSync(file).mtimeMs > 1000; // not yet written, or never
+    else return Date.now() - mtimeMs > 1000; // not yet written, or never
     return false;
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === "ESRCH";
+  }
+}
+
+/** In a directory that others may write to, a lock may be a link, a pipe that never says anything, or endless. */
+function readLock(file: string): { text: string; mtimeMs: number } {
+  const fd = openSync(file, constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0));
+  try {
+    const stats = fstatSync(fd);
+    const bytes = Buffer.alloc(20);
+    const length = stats.isFile() ? readSync(fd, bytes, 0, bytes.length, 0) : 0;
+    return {
+      text: bytes.toString("latin1", 0, length),
+      mtimeMs: stats.isFile() ? stats.mtimeMs : Date.now(),
+    };
+  } finally {
+    closeSync(fd);
   }
 }
 

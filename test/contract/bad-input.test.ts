@@ -266,6 +266,75 @@ describe("records that are never finished", () => {
   });
 });
 
+describe("parameters that take for ever", () => {
+  it("drop by drop, or beside a busy sibling: that request is answered 408 after recordTimeoutMs, the others go on", async () => {
+    server.log.clear();
+    const wire = await connect();
+    wire.send(beginRecord(1, { keepConn: true }), rawRecord(TYPE.PARAMS, 1, "\x05"));
+    let id = 1;
+    const drip = setInterval(() => wire.send(rawRecord(TYPE.PARAMS, 1, "x"), getValuesRecord([])), 10);
+    while (!wire.records.some((record) => record.id === 1 && record.type === TYPE.END_REQUEST)) {
+      wire.request({ id: ++id, keepConn: true });
+      expect((await wire.answer(id)).body.toString()).toBe("ok 0");
+      expect(id, "requests answered before the late one").toBeLessThan(20_000);
+    }
+    expect((await wire.answer(1)).head).toMatch(/^Status: 408/);
+    clearInterval(drip);
+    expect(server.log.text).toEqual([
+      "warn request refused with 408: its parameters were not complete within 60 ms",
+    ]);
+    // What is left of it belongs to nobody, and its id can be begun again.
+    wire.send(rawRecord(TYPE.PARAMS, 1, "rest"), rawRecord(TYPE.PARAMS, 1), stdinRecords(1, "late"));
+    wire.request({ id: ++id, keepConn: true });
+    expect((await wire.answer(id)).body.toString()).toBe("ok 0");
+    wire.destroy();
+    await server.gone(1);
+    await expectHealth();
+  });
+});
+
+describe("a peer that asks and does not listen", () => {
+  const floods: Readonly<Record<string, Uint8Array>> = {
+    "unknown management records": Buffer.concat(Array.from({ length: 4000 }, () => rawRecord(99, 0))),
+    GET_VALUES: Buffer.concat(Array.from({ length: 1000 }, () => getValuesRecord(["FCGI_MAX_CONNS"]))),
+    "requests of an unknown role": Buffer.concat(
+      Array.from({ length: 2000 }, () => beginRecord(1, { role: 9, keepConn: true })),
+    ),
+    "aborted requests": Buffer.concat(
+      Array.from({ length: 2000 }, () => Buffer.concat([beginRecord(1, { keepConn: true }), abortRecord(1)])),
+    ),
+    "whole requests": Buffer.concat(
+      Array.from({ length: 100 }, () => requestRecords({ id: 1, keepConn: true })),
+    ),
+  };
+  for (const [name, bytes] of Object.entries(floods)) {
+    it(`${name}: it is not read any more until it takes the answers`, async () => {
+      await using other = await startServer((_request, response) => void response.end("x".repeat(1000)));
+      const wire = await other.connect();
+      wire.socket.pause();
+      let sent = 0;
+      let lastSent = Date.now();
+      const go = (): void => {
+        sent += bytes.length;
+        lastSent = Date.now();
+        wire.socket.write(bytes, (error) => error ?? go());
+      };
+      go();
+      // What is not held back goes on until the memory is gone: hundreds of megabytes in a few seconds.
+      await waitFor(() => Date.now() - lastSent > 500, {
+        timeoutMs: 20_000,
+        what: "the flood to be held back",
+      });
+      const held = sent;
+      wire.socket.resume();
+      await waitFor(() => sent > held, { what: "the flood to go on" });
+      wire.destroy();
+      await other.gone();
+      expect((await other.ask()).body.length).toBe(1000);
+    }, 30_000);
+  }
+});
+
 describe("a peer that vanishes", () => {
   const whole = requestRecords({ params: { REQUEST_METHOD: "POST", CONTENT_LENGTH: "5" }, stdin: "hello" });
   const firstByte = 1;

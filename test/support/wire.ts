@@ -65,7 +65,8 @@ export class Wire {
   /** Whether the connection is gone in both directions. */
   closed = false;
   error: NodeJS.ErrnoException | undefined = undefined;
-  #wake: () => void = () => {};
+  /** Everybody who waits for something to arrive. */
+  readonly #waiting = new Set<() => void>();
 
   constructor(socket: Socket) {
     this.socket = socket;
@@ -96,7 +97,7 @@ export class Wire {
     const met = async (): Promise<void> => {
       while (!condition()) {
         await new Promise<void>((resolve) => {
-          this.#wake = resolve;
+          this.#waiting.add(resolve);
         });
       }
     };
@@ -106,6 +107,11 @@ export class Wire {
       const got = this.received.toString("latin1").slice(0, 1000);
       throw new Error(`${(error as Error).message}; received ${JSON.stringify(got)}`, { cause: error });
     }
+  }
+
+  #wake(): void {
+    for (const resolve of this.#waiting) resolve();
+    this.#waiting.clear();
   }
 
   /** Everything received. */

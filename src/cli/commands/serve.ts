@@ -9,12 +9,15 @@ import { Command, InvalidArgumentError, Option } from "commander";
 import { handlerFor } from "../../adapters/app.ts";
 import { parseAddress } from "../../base/address.ts";
 import { SettingError } from "../../base/errors.ts";
-import { type Logger, LogLevel, type LogLevelName, stderrLogger } from "../../base/log.ts";
-import { createGateway, type Gateway } from "../../gateway/index.ts";
-import type { ServerOptions } from "../../server/options.ts";
-import { drainOnSignals, survivePipes } from "../../server/process.ts";
+import { type Logger, LogLevel, type LogLevelName, silentLogger, stderrLogger } from "../../base/log.ts";
+import { createGateway } from "../../gateway/index.ts";
+import { serveCgi } from "../../serve.ts";
+import type { Handler } from "../../server/exchange.ts";
+import { isPlainCgi } from "../../server/inherited.ts";
+import type { ResolvedOptions, ServerOptions } from "../../server/options.ts";
+import { type Drainable, drainOnSignals, survivePipes } from "../../server/process.ts";
 import { Server } from "../../server/server.ts";
-import { loadApplication } from "../load-app.ts";
+import { isListening, loadApplication } from "../load-app.ts";
 
 interface ServeFlags {
   readonly bind?: readonly string[];
@@ -80,43 +83,110 @@ async function serveFile(file: string, flags: ServeFlags): Promise<void> {
   const path = resolve(file);
   const bind = (flags.bind ?? []).map(absoluteBind);
   const files = flags.static === undefined ? undefined : resolve(flags.static);
+  let handler: Handler = unloaded;
+  const handle: Handler = (exchange) => handler(exchange);
+  // Made before the application is loaded, so that a mistake in a flag is told first.
+  const server = new Server(handle, serverOptions(flags, bind, logger));
   process.chdir(folderOf(path));
-  const application = await loadApplication(path);
-  const handler = handlerFor(application);
-  const folder = flags.http !== undefined && bind.length === 0 ? privateFolder() : undefined;
-  if (folder !== undefined) bind.push(`unix:${join(folder, "app.sock")}`);
-  const server = new Server(handler, serverOptions(flags, bind, logger));
+  handler = handlerFor(await loadApplication(path));
+  if (isListening()) {
+    logger.warn(
+      {},
+      "the application listens on a port of its own, which the web server does not guard: remove its listen()",
+    );
+  }
+  const parts: Part[] = [];
+  try {
+    if (bind.length > 0 || flags.http === undefined) {
+      await server.listen();
+      if (server.addresses.length === 0) {
+        if (!isPlainCgi(process.env)) throw nothingToListenOn(file);
+        serveCgi(server);
+        return;
+      }
+      for (const address of server.addresses) logger.info({ address }, "listening for FastCGI");
+      if (server.isSpawned) survivePipes();
+      parts.push(server);
+    }
+    if (flags.http !== undefined) parts.push(await openFront(flags.http, handle, server.options, files));
+  } catch (error) {
+    for (const part of [server, ...parts]) part.destroy("start failed");
+    throw error;
+  }
+  const all = together(parts, logger);
+  drainOnSignals(all);
+  await all.closed;
+}
+
+/** A server, or the gateway with a server of its own behind it. */
+type Part = Drainable & { close(): Promise<unknown> };
+
+function together(parts: readonly Part[], logger: Logger): Part {
+  return {
+    options: { logger },
+    get stats() {
+      return { openRequests: parts.reduce((sum, part) => sum + part.stats.openRequests, 0) };
+    },
+    closed: Promise.all(parts.map((part) => part.closed)),
+    close: () => Promise.all(parts.map((part) => part.close())),
+    destroy: (reason) => {
+      for (const part of parts) part.destroy(reason);
+    },
+  };
+}
+
+/**
+ * The HTTP gateway, before a server of its own on a socket that only this process uses: so the gateway can finish
+ * what it has begun while the sockets of web servers are closed already.
+ */
+async function openFront(
+  address: string,
+  handler: Handler,
+  { logger, development }: ResolvedOptions,
+  files: string | undefined,
+): Promise<Part> {
+  const folder = mkdtempSync(join(tmpdir(), "postern-"));
+  const server = new Server(handler, { bind: `unix:${join(folder, "app.sock")}`, logger, development });
+  const destroy = (reason: string): void => {
+    server.destroy(reason);
+    rmSync(folder, { recursive: true, force: true });
+  };
   try {
     await server.listen();
-    if (server.addresses.length === 0) {
-      throw new SettingError(
-        "ERR_POSTERN_NO_LISTENER",
-        `nothing to listen on: name an address (postern serve ${file} --bind unix:/run/app.sock) or try it without a web server (--http :8080)`,
-      );
-    }
-    const gateway =
-      flags.http === undefined ? undefined : await openGateway(flags.http, server, files, logger);
-    announce(server, gateway, folder !== undefined, logger);
-    if (server.isSpawned) survivePipes();
-    // The gateway goes first, so that what it has accepted still finds the application.
-    drainOnSignals({
+    const gateway = createGateway({
+      connect: server.addresses[0]!,
+      // What the application writes to STDERR has been logged by the server behind it, in this process.
+      logger: { ...logger, warn: silentLogger.warn },
+      development,
+      ...(files !== undefined && { files }),
+    });
+    await gateway.listen(address);
+    logger.info({}, gateway.url === undefined ? `listening for HTTP on ${address}` : `open ${gateway.url}`);
+    return {
       options: server.options,
       get stats() {
         return server.stats;
       },
-      closed: server.closed,
-      close: async () => {
-        await gateway?.close();
-        await server.close();
-      },
-    });
-    await server.closed;
+      closed: server.closed.then(() => rmSync(folder, { recursive: true, force: true })),
+      // The gateway goes first, so that what it has accepted still finds the application.
+      close: () => gateway.close().then(() => server.close()),
+      destroy,
+    };
   } catch (error) {
-    server.destroy("start failed");
+    destroy("start failed");
     throw error;
-  } finally {
-    if (folder !== undefined) rmSync(folder, { recursive: true, force: true });
   }
+}
+
+function unloaded(): never {
+  throw new Error("a request came before the application was loaded");
+}
+
+function nothingToListenOn(file: string): SettingError {
+  return new SettingError(
+    "ERR_POSTERN_NO_LISTENER",
+    `nothing to listen on: name an address (postern serve ${file} --bind unix:/run/app.sock) or try it without a web server (--http :8080)`,
+  );
 }
 
 function serverOptions(flags: ServeFlags, bind: string[], logger: Logger): ServerOptions {
@@ -144,40 +214,4 @@ function folderOf(path: string): string {
 function absoluteBind(text: string): string {
   const address = parseAddress(text, "--bind");
   return address.kind === "unix" ? `unix:${resolve(address.path)}` : text;
-}
-
-/** The gateway in front of the server's first socket, both in this process. */
-async function openGateway(
-  address: string,
-  server: Server,
-  files: string | undefined,
-  logger: Logger,
-): Promise<Gateway> {
-  const gateway = createGateway({
-    connect: server.addresses[0]!,
-    logger,
-    development: server.options.development,
-    ...(files !== undefined && { files }),
-  });
-  await gateway.listen(address);
-  return gateway;
-}
-
-/** A folder for a socket that only this process uses. */
-function privateFolder(): string {
-  return mkdtempSync(join(tmpdir(), "postern-"));
-}
-
-function announce(
-  server: Server,
-  gateway: Gateway | undefined,
-  isSocketPrivate: boolean,
-  logger: Logger,
-): void {
-  if (!isSocketPrivate) {
-    for (const address of server.addresses) logger.info({ address }, "FastCGI");
-  }
-  if (gateway !== undefined) {
-    logger.info({}, `open ${gateway.url}`);
-  }
 }

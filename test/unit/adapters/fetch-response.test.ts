@@ -132,6 +132,14 @@ describe("a light Response", () => {
     expect(lightParts(new Light(new Blob(["x"])))).toBeUndefined();
   });
 
+  it("does not change when the bytes it was made of do", async () => {
+    const bytes = Buffer.from("hi");
+    const response = new Light(bytes);
+    bytes.fill("x");
+    expect(lightParts(response)?.body).toEqual(new Uint8Array([104, 105]));
+    expect(await response.text()).toBe("hi");
+  });
+
   it("can be copied from, and derived from", async () => {
     const copy = new Light("new", new Light("old", { status: 418, headers: { a: "b" } }));
     expect([copy.status, copy.headers.get("a"), await copy.text()]).toEqual([418, "b", "new"]);

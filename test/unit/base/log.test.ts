@@ -29,6 +29,14 @@ it("nobody can forge a line, in the message, a field or an error", () => {
   expect(lines[0]).toContain("first\\nsecond");
 });
 
+it("no field holds a control character, not even one that JSON leaves alone", () => {
+  const [line] = logged((logger) =>
+    logger.warn({ url: "/\x9b31m\x7f", error: new Error("\x9b"), list: ["\x85"] }, "m"),
+  );
+  expect(line!.trimEnd()).not.toMatch(/[\x00-\x1f\x7f-\x9f]/);
+  expect(line).toContain('url="/\\x9b31m\\x7f"');
+});
+
 it("a level writes itself and what is worse", () => {
   const all = (logger: ReturnType<typeof lineLogger>): void => {
     logger.debug({}, "d");

@@ -212,6 +212,18 @@ describe("a header block that is read", () => {
     expect(parser.head).toMatchObject({ status: 200, headers: ["Content-Length", "1"] });
   });
 
+  it("interim ones without end count as one block", () => {
+    const parser = new ResponseHeadParser({ maxHeadBytes: 1000 });
+    const interim = Buffer.from("Status: 103\r\nLink: </x>\r\n\r\n");
+    const flood = (): void => {
+      for (let bytes = 0; bytes < 2000; bytes += interim.length) {
+        parser.push(interim);
+        parser.reset();
+      }
+    };
+    expect(flood).toThrow(/exceeds 1000 bytes/);
+  });
+
   const wrong: readonly (readonly [of: string, text: string, message: RegExp])[] = [
     [
       "an HTTP status line is an nph program's",

@@ -1,12 +1,18 @@
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
+import { writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import net from "node:net";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { afterEach, describe, expect, it } from "vitest";
 import type { PosternError } from "../../../src/base/errors.ts";
-import { type ClientOptions, FastCGIClient, type RequestOptions } from "../../../src/client/index.ts";
+import {
+  type ClientOptions,
+  ClientPool,
+  FastCGIClient,
+  type RequestOptions,
+} from "../../../src/client/index.ts";
 import { encodePairs, rawRecord, TYPE } from "../../support/records.ts";
 import { temporaryFolder } from "../../support/temp.ts";
 import { waitFor } from "../../support/wait.ts";
@@ -889,6 +895,18 @@ describe("connecting", () => {
     );
   });
 
+  it("knows what is no socket at all", async () => {
+    const folder = temporaryFolder("file");
+    const path = join(folder, "app.sock");
+    writeFileSync(path, "");
+    expect(await failure(client(path).request({ params: params() }))).toMatch(
+      /^ERR_POSTERN_CONNECT cannot connect to unix:.*app.sock: that file is not a socket/,
+    );
+    expect(await failure(client(folder).request({ params: params() }))).toMatch(
+      /: that is a directory, not a socket/,
+    );
+  });
+
   it("waits for a unix socket whose backlog is full, for a while", async () => {
     const path = join(temporaryFolder("full"), "s.sock");
     const script = `
@@ -953,8 +971,45 @@ describe("connecting", () => {
     [{ connect: "9000" }, /ERR_POSTERN_ADDRESS/],
     [{ connect: "/x", timeoutMs: -1 }, /ERR_POSTERN_BAD_SETTING option timeoutMs: -1/],
     [{ connect: "/x", maxHeadBytes: 0.5 }, /ERR_POSTERN_BAD_SETTING option maxHeadBytes/],
+    [{ connect: "/x", keepConn: "no" }, /ERR_POSTERN_BAD_SETTING option keepConn: "no" .* true or false/],
+    [{}, /ERR_POSTERN_BAD_SETTING option connect, the address, is missing; write connect: "127.0.0.1:9000"$/],
+    [
+      { connect: null },
+      /ERR_POSTERN_BAD_SETTING option connect: null cannot be used, .*; write connect: "127/,
+    ],
+    [{ connect: 9000 }, /option connect: 9000 cannot be used, .*; write connect: "127.0.0.1:9000"$/],
+    [{ connect: { host: "h", port: 9 } }, /option connect: {"host":"h","port":9} .*; write connect: "h:9"$/],
+    [{ connect: { path: "/s" } }, /option connect: {"path":"\/s"} .*; write connect: "unix:\/s"$/],
+    [{ connect: "/x", timeout: 5 }, /client options: there is no option "timeout"; did you mean timeoutMs\?/],
+    [{ port: 9000 }, /client options: there is no option "port"; write connect: "127.0.0.1:9000"/],
+    [
+      "unix:./q.sock",
+      /client options: "unix:.\/q.sock" is not an object of options; write { connect: "unix:/,
+    ],
+    [
+      undefined,
+      /client options: undefined is not an object of options; write { connect: "127.0.0.1:9000" }$/,
+    ],
   ])("refuses the options %j", async (options, expected) => {
-    expect(await failure(Promise.resolve().then(() => new FastCGIClient(options)))).toMatch(expected);
+    for (const Class of [FastCGIClient, ClientPool]) {
+      expect(await failure(Promise.resolve().then(() => new Class(options as never)))).toMatch(expected);
+    }
+  });
+
+  it("takes the options of a pool for a mistake, and an address that was parsed before", async () => {
+    const options = { connect: "/x", maxIdleConnections: 1 };
+    expect(() => new FastCGIClient(options)).toThrow(
+      /client options: there is no option "maxIdleConnections"/,
+    );
+    await new ClientPool(options).close();
+    for (const connect of [
+      { kind: "unix", path: "/x" },
+      { kind: "abstract", name: "x" },
+      { kind: "tcp", host: "h", port: 1 },
+    ] as const) {
+      expect(() => new FastCGIClient({ connect })).not.toThrow();
+    }
+    expect(() => new FastCGIClient({ connect: { kind: "fd", fd: 3 } })).toThrow(/only unix and TCP/);
   });
 
   it("refuses parameters that are not bytes, and stays usable", async () => {

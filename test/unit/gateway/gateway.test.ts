@@ -764,6 +764,32 @@ describe("a gateway", () => {
     [{ connect: "/x", maxBodyBytes: -1 }, /maxBodyBytes/],
     [{ connect: "/x", files: "/no/such" }, /static files/],
     [{ connect: "9000" }, /127.0.0.1:9000/],
+    [{ connect: 9000 } as never, /option connect: 9000 cannot be used, .*; write connect: "127.0.0.1:9000"$/],
+    [
+      { connect: "/x", fils: "." } as never,
+      /^gateway options: there is no option "fils"; did you mean files\?$/,
+    ],
+    [
+      { connect: "/x", port: 8080 } as never,
+      /^gateway options: there is no option "port"; there are client, /,
+    ],
+    [{ address: "/x" } as never, /^gateway options: there is no option "address"; write connect: "\/x"$/],
+    [{ connect: "/x", client: { timeout: 5 } } as never, /^client options: .* did you mean timeoutMs\?$/],
+    [{ connect: "/x", client: 5 } as never, /^client options: 5 is not an object of options$/],
+    [
+      { connect: "/x", php: { indx: "" } } as never,
+      /^option documentRoot|^php options: .* did you mean index\?$/,
+    ],
+    [{ connect: "/x", php: "yes" } as never, /^option php: "yes" cannot be used, it must be true or false$/],
+    [{ connect: "/x", files: { foldr: "." } } as never, /^files options: .* did you mean folder\?$/],
+    [{ connect: "/x", mount: 5 } as never, /^option mount: 5 cannot be used, it must be text$/],
+    [{ connect: "/x", logger: true } as never, /^option logger: true /],
+    [{ pool: {} } as never, /^option pool: {} cannot be used, it must be a ClientPool$/],
+    [
+      "unix:./q.sock" as never,
+      /^gateway options: "unix:.\/q.sock" is not an object of options; write { connect: /,
+    ],
+    [undefined as never, /^gateway options: undefined is not an object/],
   ])("refuses %j", (options, message) => {
     expect(() => createGateway(options)).toThrow(message);
   });
@@ -771,6 +797,7 @@ describe("a gateway", () => {
   it.each([
     ["fd:3", /TCP or a unix socket/],
     ["x", /write one of/],
+    [8080 as never, /option listen: 8080 cannot be used, .*; write listen: "127.0.0.1:8080"/],
   ])("cannot listen on %s", async (address, message) => {
     const { gateway } = await gatewayTo("/x");
     await expect(createGateway({ connect: "/x" }).listen(address)).rejects.toThrow(message);

@@ -1,8 +1,9 @@
 /** What becomes of a request when its application fails, its body is wrong, or its web server leaves. */
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Application } from "../../../src/adapters/app.ts";
 import { fastcgi } from "../../../src/adapters/side.ts";
+import type { ServerOptions } from "../../../src/server/options.ts";
 import {
   abortRecord,
   beginRecord,
@@ -108,6 +109,156 @@ describe("an application that fails before the header block", () => {
         expect((await server.ask()).head, typeof thrown).toMatch(/^Status: 500 /);
       }
     }
+  });
+});
+
+describe("a program that listens to nothing", () => {
+  const uncaught: unknown[] = [];
+  const note = (reason: unknown): void => void uncaught.push(reason);
+  beforeEach(() => void process.on("uncaughtException", note).on("unhandledRejection", note));
+  afterEach(() => {
+    process.off("uncaughtException", note).off("unhandledRejection", note);
+    expect(uncaught.splice(0)).toEqual([]);
+  });
+  const programs: Readonly<Record<string, readonly [Application, number]>> = {
+    "a raw handler's stdin": [{ raw: (request) => void request.stdin.on("data", () => {}) }, 1],
+    "a filter's data": [{ filter: (request) => void request.data!.on("data", () => {}) }, 3],
+    "a fetch body": [{ fetch: (request) => request.body!.getReader().closed.then(() => new Response()) }, 1],
+    "a Node request": [(request) => void request.resume(), 1],
+  };
+  for (const [name, [application, role]] of Object.entries(programs)) {
+    for (const way of ["leaves", "aborts", "sends half a body"] as const) {
+      it(`${name}: a client that ${way} does not end the process`, async () => {
+        await using server = await startServer(application);
+        const wire = await server.connect();
+        wire.send(
+          beginRecord(1, { role, keepConn: true }),
+          paramsRecords(1, { ...POST, CONTENT_LENGTH: "10" }),
+          stdinRecords(1, "12345", { open: true }),
+        );
+        if (role === 3) wire.send(stdinRecords(1), rawRecord(TYPE.DATA, 1, "half"));
+        await waitFor(() => server.server.stats.acceptedRequests === 1);
+        await new Promise((resolve) => setImmediate(resolve));
+        if (way === "sends half a body") wire.send(stdinRecords(1));
+        if (way === "aborts") await wire.send(abortRecord(1)).answer();
+        wire.destroy();
+        await server.gone();
+        await new Promise((resolve) => setImmediate(resolve));
+        expect(server.log.lines.filter(({ level }) => level === "error")).toEqual([]);
+      });
+    }
+  }
+
+  it("waiting for a body that breaks off is not a failure of the application", async () => {
+    for (const application of [
+      async (request: IncomingMessage) => {
+        for await (const piece of request) void piece;
+      },
+      { fetch: async (request: Request) => new Response(await request.text()) },
+      {
+        raw: async (request: { stdin: AsyncIterable<Buffer> }) => {
+          for await (const piece of request.stdin) void piece;
+        },
+      },
+    ]) {
+      await using server = await startServer(application as Application);
+      const wire = await server.connect();
+      wire.send(beginRecord(1), paramsRecords(1, POST), stdinRecords(1, "half", { open: true }));
+      await waitFor(() => server.server.stats.acceptedRequests === 1);
+      wire.destroy();
+      await waitFor(() => server.log.text.includes("debug the application stopped"));
+      expect(server.log.lines.filter(({ level }) => level !== "debug")).toEqual([]);
+    }
+  });
+});
+
+describe("a request that holds what none may hold", () => {
+  const params = {
+    "a method": { REQUEST_METHOD: "G\nT" },
+    "a header": { HTTP_X: "a\nb" },
+    "a URL": { REQUEST_URI: "/\x01" },
+  };
+  for (const [name, bad] of Object.entries(params)) {
+    it(`${name}: 400 from every kind of application, also one that looks late`, async () => {
+      for (const application of [
+        (_request: IncomingMessage, response: ServerResponse) => void response.end("no"),
+        {
+          fetch: async (request: Request) => {
+            await undefined;
+            return new Response(request.method + request.url + [...request.headers].length);
+          },
+        },
+        {
+          raw: async (request: { method: string; url: string; headers: readonly string[] }) => {
+            await undefined;
+            return [request.method, request.url, request.headers];
+          },
+        },
+      ]) {
+        await using server = await startServer(application as Application);
+        expect((await server.ask({ params: bad })).head).toMatch(/^Status: 400/);
+        expect(server.log.text).toEqual([
+          expect.stringMatching(/^warn request refused with 400: .* HTTP forbids/),
+        ]);
+      }
+    });
+  }
+});
+
+describe("a header named Status", () => {
+  it("of a listener that passes on what somebody else answered does not reach the web server", async () => {
+    await using server = await startServer((_request, response) => {
+      response.setHeader("Status", "599 forged");
+      response.setHeader("X-Status", "kept");
+      response.end("ok");
+    });
+    const { head } = await server.ask();
+    expect(head.match(/^status:.*$/gim)).toEqual(["Status: 200 OK"]);
+    expect(head).toMatch(/^x-status: kept/im);
+  });
+});
+
+describe("the log of a failure", () => {
+  it("has the code of an error that is ours, and of no other", async () => {
+    const failures: Application[] = [
+      { fetch: () => "no response" as never },
+      () => {
+        throw Object.assign(new Error("no file"), { code: "ENOENT" });
+      },
+    ];
+    const seen: unknown[] = [];
+    for (const application of failures) {
+      await using server = await startServer(application);
+      expect((await server.ask()).head).toMatch(/^Status: 500 /);
+      seen.push(server.log.lines.map(({ fields }) => fields["code"]));
+    }
+    expect(seen).toEqual([["ERR_POSTERN_BAD_APP"], [undefined]]);
+  });
+});
+
+describe("a warning about the mount", () => {
+  const warnings = async (
+    options: ServerOptions,
+    paths: readonly Record<string, string>[],
+  ): Promise<unknown> => {
+    await using server = await startServer((_request, response) => response.end("ok"), options);
+    for (const params of paths) await server.ask({ params: { ...PLAIN_GET, ...params } });
+    return server.log.lines.map(({ fields, message }) => [fields["rule"], /"([^"]*)"/.exec(message)?.[1]]);
+  };
+
+  it("is logged once per kind, not once per URL", async () => {
+    const path = (one: string): Record<string, string> => ({
+      REQUEST_URI: one,
+      SCRIPT_NAME: "",
+      PATH_INFO: one,
+    });
+    const rewritten = (one: string): Record<string, string> => ({ ...path(one), PATH_INFO: `/other${one}` });
+    expect(await warnings({ base: "/m" }, ["/p1", "/p2", "/p3"].map(path))).toEqual([["base-added", "/p1"]]);
+    const clash = { REQUEST_URI: "/mx/y", SCRIPT_NAME: "/m", PATH_INFO: "x/y" };
+    expect(await warnings({}, [rewritten("/a"), clash, rewritten("/b"), clash])).toEqual([
+      ["rewritten", "/a"],
+      ["prefix-clash", "/mx/y"],
+    ]);
   });
 });
 

@@ -1,5 +1,5 @@
 /** Where a server listens: every form of `bind`, who may connect, and unix sockets that are safe from the first moment. */
-import { fork } from "node:child_process";
+import { execFileSync, fork } from "node:child_process";
 import {
   chmodSync,
   chownSync,
@@ -14,17 +14,35 @@ import {
   writeFileSync,
 } from "node:fs";
 import { createServer as createNetServer } from "node:net";
-import { join, relative } from "node:path";
-import { describe, expect, it } from "vitest";
+import { basename, dirname, join, relative } from "node:path";
+import { describe, expect, it, vi } from "vitest";
 import type { SettingError } from "../../../src/base/errors.ts";
 import { createServer } from "../../../src/serve.ts";
 import type { ServerOptions } from "../../../src/server/options.ts";
 import type { Server } from "../../../src/server/server.ts";
 import { freePort } from "../../support/ports.ts";
 import { run, start } from "../../support/process.ts";
+import { requestRecords } from "../../support/records.ts";
 import { temporaryFolder } from "../../support/temp.ts";
 import { waitFor } from "../../support/wait.ts";
 import { connectWire, TestLog } from "../../support/wire.ts";
+
+/** Names that these tests need; all others are looked up. */
+const HOSTS: Readonly<Record<string, readonly string[]>> = {
+  "loopback.test": ["127.0.0.1", "::1"],
+  "mixed.test": ["127.0.0.1", "192.0.2.1"],
+  "gone.test": [],
+};
+vi.mock("node:dns/promises", async (original) => {
+  const real = await original<typeof import("node:dns/promises")>();
+  const lookup = (host: string, options: { all: true }): Promise<unknown> => {
+    const found = HOSTS[host];
+    if (found === undefined) return real.lookup(host, options);
+    if (found.length > 0) return Promise.resolve(found.map((address) => ({ address })));
+    return Promise.reject(Object.assign(new Error("nobody knows"), { code: "ENOTFOUND" }));
+  };
+  return { ...real, lookup };
+});
 
 const isRoot = process.getuid?.() === 0;
 const ok = (_request: unknown, response: import("node:http").ServerResponse): void => void response.end("ok");
@@ -61,7 +79,7 @@ describe("bind", () => {
     for (const bind of [`unix:${path}`, path, `unix:${relative(process.cwd(), path)}`]) {
       await using server = await listen({ bind });
       expect(await ask({ path })).toBe("ok");
-      expect(server.addresses).toEqual([bind.startsWith("unix:") ? bind : `unix:${bind}`]);
+      expect(server.addresses).toEqual([`unix:${path}`]);
       expect(server.isSpawned).toBe(false);
     }
     expect(readdirSync(folder)).toEqual([]);
@@ -117,8 +135,62 @@ describe("bind", () => {
     const taken = await refusal({ bind: server.addresses[0]! });
     expect(taken.code).toBe("ERR_POSTERN_SOCKET_IN_USE");
     expect(taken.message).toContain(`${server.addresses[0]}: another process is listening there`);
+    if (process.platform === "linux") expect(taken.message).toContain(`there (pid ${process.pid}: `);
     const foreign = await refusal({ bind: "192.0.2.1:0", allowedClients: "any" });
     expect(foreign.message).toMatch(/bind 192\.0\.2\.1:0: this machine has no such address/);
+  });
+
+  it.skipIf(process.platform !== "linux")("names who has the port, on whatever address", async () => {
+    const port = await freePort();
+    const script = (host: string): string =>
+      `require("net").createServer().listen(${port}, ${JSON.stringify(host)}, () => console.log("ready"))`;
+    for (const host of hasIPv6 ? ["0.0.0.0", "127.0.0.1", "::"] : ["0.0.0.0", "127.0.0.1"]) {
+      const other = start(process.execPath, ["-e", script(host)]);
+      await other.waitForLine(/ready/);
+      const neighbour = host === "127.0.0.1" ? createNetServer().listen(port, "127.0.0.2") : undefined;
+      const { message } = await refusal({ bind: `127.0.0.1:${port}` });
+      expect(message, host).toMatch(
+        /there \(pid \d+: \S*node -e require.*\); stop it or choose another address$/,
+      );
+      expect(message).not.toContain(`(pid ${process.pid}:`);
+      neighbour?.close();
+      await other.stop({ signal: "SIGKILL" });
+    }
+  });
+
+  it("a relative path is that of the moment of listening, also when the process moves on", async () => {
+    const folder = temporaryFolder("l");
+    const path = join(folder, "a.sock");
+    const before = process.cwd();
+    process.chdir(folder);
+    try {
+      await using server = await listen({ bind: "unix:./a.sock" });
+      process.chdir("/");
+      expect(server.addresses).toEqual([`unix:${path}`]);
+      expect(readdirSync(folder)).toEqual(["a.sock"]);
+      expect(await ask({ path })).toBe("ok");
+      expect((await refusal({ bind: path })).code).toBe("ERR_POSTERN_SOCKET_IN_USE");
+    } finally {
+      process.chdir(before);
+    }
+    expect(readdirSync(folder)).toEqual([]);
+  });
+
+  it("an address named twice is not taken for another server's", async () => {
+    const path = join(temporaryFolder("l"), "dup.sock");
+    const other = join(dirname(path), ".", basename(path));
+    for (const bind of [
+      [path, `unix:${path}`],
+      [path, `${dirname(path)}/../${basename(dirname(path))}/dup.sock`],
+      [other, `unix:${relative(process.cwd(), path)}`],
+    ]) {
+      const error = await refusal({ bind });
+      expect(error.code).toBe("ERR_POSTERN_BAD_SETTING");
+      expect(error.message).toBe(`bind unix:${path}: the address is named twice; name it once`);
+    }
+    expect((await refusal({ bind: [":9", "127.0.0.1:9"] })).message).toMatch(/127\.0\.0\.1:9: .* twice/);
+    await using server = await listen({ bind: [":0", ":0"] });
+    expect(server.addresses).toHaveLength(2);
   });
 
   it("may be tried again after a failure", async () => {
@@ -133,6 +205,23 @@ describe("bind", () => {
 });
 
 describe("who may connect over TCP", () => {
+  it("a name is loopback when all its addresses are; one that nobody knows is told as such", async () => {
+    await using server = await listen({ bind: "loopback.test:0" });
+    expect(server.addresses[0]).toMatch(/^127\.0\.0\.1:\d+$/);
+    expect((await refusal({ bind: "mixed.test:0" })).code).toBe("ERR_POSTERN_ADDRESS_PUBLIC");
+    await using stated = await listen({ bind: "mixed.test:0", allowedClients: "127.0.0.1" });
+    expect(stated.addresses).toHaveLength(1);
+    const gone = await refusal({ bind: "gone.test:9000" });
+    expect(gone.code).toBe("ERR_POSTERN_ADDRESS");
+    expect(gone.message).toBe(
+      "bind gone.test:9000: there is no host named gone.test (ENOTFOUND); mend the name, or write an IP address such as 127.0.0.1",
+    );
+    const real = await refusal({ bind: "nohost.invalid:9000", allowedClients: "any" });
+    expect(real.message).toMatch(
+      /bind nohost\.invalid:9000: (there is no host named|the name .* cannot be looked up)/,
+    );
+  });
+
   it("an address that other machines reach is refused unless allowedClients or FCGI_WEB_SERVER_ADDRS says who", async () => {
     for (const bind of ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"]) {
       const error = await refusal({ bind });
@@ -176,6 +265,29 @@ describe("who may connect over TCP", () => {
     wire.socket.on("error", () => {});
     await wire.end();
     wire.destroy();
+  });
+
+  it("somebody who has left before we looked is not served, though the request can still be read", async () => {
+    let served = 0;
+    const log = new TestLog();
+    await using server = createServer(() => void served++, {
+      bind: "127.0.0.1:0",
+      allowedClients: "10.0.0.1",
+      logger: log,
+    });
+    await server.listen();
+    const request = requestRecords({ params: { REMOTE_USER: "admin" } }).toString("base64");
+    const visit = `require("net").connect(${portOf(server.addresses[0]!)}, "127.0.0.1", function () {
+      this.write(Buffer.from("${request}", "base64"), () => this.resetAndDestroy());
+    })`;
+    // We stand still meanwhile: it is accepted when the client is gone, and has no address any more.
+    for (let n = 0; n < 3; n++) execFileSync(process.execPath, ["-e", visit]);
+    await waitFor(() => log.lines.length === 3);
+    expect(log.lines.map(({ fields }) => fields["code"])).toEqual(
+      Array.from({ length: 3 }, () => "ERR_POSTERN_CLIENT_NOT_ALLOWED"),
+    );
+    expect(served).toBe(0);
+    expect(server.stats).toMatchObject({ acceptedConnections: 0, acceptedRequests: 0 });
   });
 
   it("the list does not concern unix sockets", async () => {
@@ -328,7 +440,7 @@ describe("a unix socket", () => {
       expect(existsSync(`${path}.lock`)).toBe(false);
     }
     // Held by a process that lives, for a moment.
-    writeFileSync(`${path}.lock`, `${process.pid}`);
+    writeFileSync(`${path}.lock`, `${process.ppid}`);
     const listening = listen({ bind: path });
     let isListening = false;
     void listening.then(() => (isListening = true));
@@ -338,6 +450,29 @@ describe("a unix socket", () => {
     await using _server = await listening;
     expect(await ask({ path })).toBe("ok");
   });
+
+  it("takes over a lock with our own pid that is not ours: in a container every start has the same", async () => {
+    const path = join(temporaryFolder("u"), "a.sock");
+    writeFileSync(`${path}.lock`, `${process.pid}`);
+    await using _server = await listen({ bind: path });
+    expect(await ask({ path })).toBe("ok");
+  });
+
+  it("is not held up by what somebody else puts in the place of the lock", async () => {
+    const folder = temporaryFolder("u");
+    for (const [name, make] of Object.entries({
+      pipe: (lock: string) => execFileSync("mkfifo", [lock]),
+      link: (lock: string) => symlinkSync("/dev/zero", lock),
+      folder: (lock: string) => mkdirSync(lock),
+    })) {
+      make(join(folder, `${name}.sock.lock`));
+    }
+    const errors = await Promise.all(
+      ["pipe", "link", "folder"].map((name) => refusal({ bind: join(folder, `${name}.sock`) })),
+    );
+    for (const error of errors)
+      expect(error.message).toMatch(/another server is starting there; if none is, remove/);
+  }, 20_000);
 
   it("goes to exactly one of several that race for it, also over a stale socket and a stale lock", async () => {
     const folder = temporaryFolder("u");

@@ -1,5 +1,6 @@
 /** Options of a server: what is accepted, and what is said about the rest. */
 import { describe, expect, it } from "vitest";
+import { createServer, serve } from "../../../src/serve.ts";
 import { resolveOptions, type ServerOptions } from "../../../src/server/options.ts";
 
 const resolve = (options: ServerOptions, env: NodeJS.ProcessEnv = {}): ReturnType<typeof resolveOptions> =>
@@ -44,7 +45,7 @@ describe("options", () => {
         "option recordTimeoutMs: -1 cannot be used, it must be a whole number from 0",
       ],
       [{ backlog: 1.5 }, "option backlog: 1.5"],
-      [{ maxConnections: Number.NaN }, "option maxConnections: null"],
+      [{ maxConnections: Number.NaN }, "option maxConnections: NaN"],
       [{ maxConnections: "10" as never }, 'option maxConnections: "10"'],
       [{ drainTimeoutMs: Number.POSITIVE_INFINITY }, "option drainTimeoutMs"],
     ];
@@ -105,6 +106,90 @@ describe("options", () => {
       expect(() => resolve({ allowedClients: entry }), entry).toThrow(
         /option allowedClients: .*an IP address, a range/,
       );
+    }
+    expect(() => resolve({ allowedClients: 5 as never })).toThrow(/option allowedClients: 5 cannot be used/);
+    expect(() => resolve({ allowedClients: [null] as never })).toThrow(/option allowedClients: null /);
+  });
+
+  const app = (): void => {};
+  const refusal = (message: string): unknown =>
+    expect.objectContaining({ name: "SettingError", code: "ERR_POSTERN_BAD_SETTING", message });
+
+  it.each([
+    [{ alowedClients: "any" }, 'there is no option "alowedClients"; did you mean allowedClients?'],
+    [{ allowedclients: "any" }, 'there is no option "allowedclients"; did you mean allowedClients?'],
+    [{ maxParam: 5 }, 'there is no option "maxParam"; did you mean maxParams?'],
+    [{ drainTimeout: 5 }, 'there is no option "drainTimeout"; did you mean drainTimeoutMs?'],
+    [{ lighttpdRootFix: true }, 'there is no option "lighttpdRootFix"; did you mean LighttpdCGIRootFix?'],
+    [{ port: 9000 }, 'there is no option "port"; write bind: "127.0.0.1:9000"'],
+    [{ listen: { host: "::1", port: 1 } }, 'there is no option "listen"; write bind: "[::1]:1"'],
+    [{ path: "/run/app.sock" }, 'there is no option "path"; write bind: "unix:/run/app.sock"'],
+    [{ socket: "unix:./q.sock" }, 'there is no option "socket"; write bind: "unix:./q.sock"'],
+    [{ host: "localhost" }, 'there is no option "host"; write bind: "127.0.0.1:9000"'],
+  ])("an unknown name is refused with the one that was meant: %j", (options, message) => {
+    expect(() => createServer(app, options as ServerOptions)).toThrow(
+      refusal(`serve options: ${message}`) as Error,
+    );
+  });
+
+  it("an unknown name like no other is refused with all there are", () => {
+    expect(() => resolve({ cluster: 4 } as ServerOptions)).toThrow(
+      /^serve options: there is no option "cluster"; there are LighttpdCGIRootFix, ScriptNameStripper, allowedClients, backlog, .*stripBase$/,
+    );
+    expect(() => resolve({ bind: ":1", port: 9000 } as ServerOptions)).toThrow(/no option "port"; there are/);
+  });
+
+  it("undefined is as good as absent", () => {
+    expect(resolve({ bind: undefined, nonsense: undefined } as never).bind).toEqual([]);
+    expect(
+      resolve({ signal: undefined, logger: undefined, development: undefined } as never).development,
+    ).toBe(false);
+  });
+
+  const forms = 'it must be an address as text; write bind: "127.0.0.1:9000"';
+  it.each([
+    [
+      "unix:./q.sock",
+      'serve options: "unix:./q.sock" is not an object of options; write { bind: "unix:./q.sock" }, or leave the options out',
+    ],
+    [
+      9000,
+      'serve options: 9000 is not an object of options; write { bind: "127.0.0.1:9000" }, or leave the options out',
+    ],
+    [
+      null,
+      'serve options: null is not an object of options; write { bind: "127.0.0.1:9000" }, or leave the options out',
+    ],
+    [
+      [":9000"],
+      'serve options: [":9000"] is not an object of options; write { bind: "127.0.0.1:9000" }, or leave the options out',
+    ],
+    [{ bind: 9000 }, `option bind: 9000 cannot be used, ${forms}`],
+    [{ bind: null }, `option bind: null cannot be used, ${forms}`],
+    [{ bind: [9000] }, `option bind: 9000 cannot be used, ${forms}`],
+    [{ bind: { port: 9000 } }, `option bind: {"port":9000} cannot be used, ${forms}`],
+    [{ signal: false }, "option signal: false cannot be used, it must be an AbortSignal"],
+    [{ bind: ":0", signals: "no" }, 'option signals: "no" cannot be used, it must be true or false'],
+    [{ development: 1 }, "option development: 1 cannot be used, it must be true or false"],
+    [
+      { logger: false },
+      "option logger: false cannot be used, it must be an object with debug, info, warn and error, such as silentLogger",
+    ],
+  ])("what cannot be options is told in one sentence: %j", async (options, message) => {
+    await expect(serve(app, options as never)).rejects.toThrow(refusal(message) as Error);
+  });
+
+  it("whatever the value is, it is shown", () => {
+    const circle: Record<string, unknown> = {};
+    circle["self"] = circle;
+    for (const [value, shown] of [
+      [circle, "[object Object]"],
+      [1n, "1"],
+      [() => {}, "a function"],
+      [Symbol("x"), "Symbol(x)"],
+      ["x".repeat(200), `"${"x".repeat(99)}… (102 more)`],
+    ] as const) {
+      expect(() => resolve({ mode: value as never })).toThrow(`option mode: ${shown} cannot be used`);
     }
   });
 });

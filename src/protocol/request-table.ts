@@ -1,0 +1,47 @@
+/** The requests of one connection by id, and what can be asked about all of them. Changed by AppConnection only. */
+import { type AppRequest, GONE, PARAMS, REFUSED } from "./app-request.ts";
+
+export class RequestTable extends Map<number, AppRequest> {
+  /** Whether input of an ended request is still to come. */
+  get awaitsInput(): boolean {
+    for (const request of this.values()) {
+      if (request.state === GONE && request.awaitsInput && !request.inputEnded) return true;
+    }
+    return false;
+  }
+
+  /** Whether a request is open whose answer has begun. */
+  get isAnswering(): boolean {
+    for (const request of this.values()) {
+      if (request.state !== GONE && request.hasStdout) return true;
+    }
+    return false;
+  }
+
+  /** Whether input of any request is still to come. */
+  get isReceivingInput(): boolean {
+    for (const request of this.values()) {
+      if (request.awaitsInput && !request.inputEnded) return true;
+    }
+    return false;
+  }
+
+  /** Whether PARAMS of any request are not complete. */
+  get awaitsParams(): boolean {
+    for (const request of this.values()) {
+      if (request.state === PARAMS || request.state === REFUSED) return true;
+    }
+    return false;
+  }
+
+  /** Requests whose PARAMS have been waited for `limitMs`, since this was first asked; Infinity excuses the time so far. */
+  lateParams(now: number, limitMs: number): AppRequest[] {
+    const late: AppRequest[] = [];
+    for (const request of this.values()) {
+      if (request.state !== PARAMS && request.state !== REFUSED) continue;
+      if (request.waitingSince === 0 || limitMs === Number.POSITIVE_INFINITY) request.waitingSince = now;
+      else if (now - request.waitingSince >= limitMs) late.push(request);
+    }
+    return late;
+  }
+}

@@ -1,0 +1,201 @@
+/** `postern serve` as people use it: every mistake is one sentence with a remedy, an exit code, and nothing left behind. */
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { beforeAll, describe, expect, it } from "vitest";
+import { built } from "../support/e2e/built.ts";
+import { request } from "../support/http.ts";
+import { repositoryRoot } from "../support/paths.ts";
+import { freePort } from "../support/ports.ts";
+import { run, start } from "../support/process.ts";
+import { temporaryFolder } from "../support/temp.ts";
+import { waitFor } from "../support/wait.ts";
+
+const CLI = join(repositoryRoot, "dist", "cli", "main.js");
+let folder: string;
+let env: NodeJS.ProcessEnv;
+
+beforeAll(async () => {
+  await built();
+  folder = temporaryFolder("cli");
+  const files: Record<string, string> = {
+    "package.json": '{ "type": "module" }',
+    "app.js": "export default (req, res) => res.end(process.cwd());",
+    "busy.js": "setInterval(() => {}, 1000); export default (req, res) => res.end();",
+    "slow.js": "export default (req, res) => { res.write('a'); setTimeout(() => res.end('b'), 800); };",
+    "syntax.js": "export default {\n  a: ,\n};\n",
+    "imports-syntax.js": 'import "./syntax.js";',
+    "throws.js": 'throw new Error("no database");',
+    "waits.js": "await new Promise(() => {});",
+    "nothing.js": "export const port = 3000;",
+    "listens.js": 'import http from "node:http"; http.createServer().listen(0);',
+    "listens-too.js":
+      'import http from "node:http"; const s = http.createServer((q, r) => r.end("x")); s.listen(0); export default s;',
+    "typed.ts": "enum Word { Hi = 'hi' } export default { fetch: (): Response => new Response(Word.Hi) };",
+    "commonjs/package.json": '{ "type": "commonjs" }',
+    "commonjs/esm.js": 'import "node:fs"; export default 1;',
+    "commonjs/app.js": "module.exports = (req, res) => res.end('cjs');",
+  };
+  mkdirSync(join(folder, "commonjs"));
+  mkdirSync(join(folder, "tmp"));
+  env = { ...process.env, TMPDIR: join(folder, "tmp") };
+  for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, name), text);
+});
+
+const serve = (...args: string[]) =>
+  run(process.execPath, [CLI, "serve", ...args], { cwd: folder, env, timeoutMs: 15_000, input: "" });
+
+/** Where gateways keep their private sockets: nobody else's are in this folder. */
+const leftOver = (): string[] =>
+  readdirSync(join(folder, "tmp")).filter((name) => name.startsWith("postern"));
+
+describe("postern serve", () => {
+  const mistakes: readonly [what: string, args: readonly string[], code: number, says: RegExp][] = [
+    ["no address", ["busy.js"], 2, /nothing to listen on: name an address \(postern serve busy\.js --bind/],
+    ["no file", [], 2, /missing required argument 'file'\n\(postern serve --help/],
+    ["a misspelt flag", ["app.js", "--bnd", "x"], 2, /unknown option '--bnd'\n\(Did you mean --bind\?\)/],
+    ["a bad address", ["app.js", "--bind", "9000"], 2, /--bind "9000": for TCP write 127\.0\.0\.1:9000/],
+    ["a public address", ["app.js", "--bind", "0.0.0.0:0"], 2, /say who may connect with --allowed-clients/],
+    ["a bad mode", ["busy.js", "--bind", "unix:./x", "--mode", "999"], 2, /--mode: "999" cannot be used/],
+    ["--static alone", ["app.js", "--static", "."], 2, /--static needs --http/],
+    ["a missing file", ["gone.js", "--bind", "unix:./x"], 4, /there is no file .*gone\.js/],
+    ["a syntax error", ["syntax.js", "--bind", "unix:./x"], 4, /could not be loaded:[\s\S]*syntax\.js:2\n/],
+    [
+      "one in an import",
+      ["imports-syntax.js", "--bind", "unix:./x"],
+      4,
+      /imports-syntax\.js could[\s\S]*\/syntax\.js:2\n/,
+    ],
+    [
+      "an exception",
+      ["throws.js", "--bind", "unix:./x"],
+      4,
+      /could not be loaded:\nError: no database\n {4}at /,
+    ],
+    ["an await for ever", ["waits.js", "--bind", "unix:./x"], 13, /a top-level await that never settles/],
+    [
+      "no application",
+      ["nothing.js", "--bind", "unix:./x"],
+      4,
+      /it exports port; export the application as default/,
+    ],
+    [
+      "a listen() instead",
+      ["listens.js", "--bind", "unix:./x"],
+      4,
+      /it exports nothing;.* remove its listen\(\)/,
+    ],
+    ["the wrong module type", ["commonjs/esm.js", "--bind", "unix:./x"], 4, /set "type": "module" there/],
+  ];
+  for (const [what, args, code, says] of mistakes) {
+    it(`tells ${what} in a sentence, exits with ${code}, and leaves nothing behind`, async () => {
+      const finished = await serve(...args);
+      expect(finished.stderr).toMatch(says);
+      expect(finished.stderr).toMatch(/^postern: |\npostern: /);
+      expect(finished.stdout).toBe("");
+      expect(finished.code).toBe(code);
+      expect(existsSync(join(folder, "x"))).toBe(false);
+      expect(leftOver()).toEqual([]);
+    });
+  }
+
+  it("ends when a port is taken, whatever the application has opened", async () => {
+    const blocker = createServer().listen(0, "127.0.0.1");
+    await new Promise((resolve) => blocker.once("listening", resolve));
+    const { port } = blocker.address() as { port: number };
+    try {
+      for (const where of [["--bind"], ["--http"]]) {
+        const finished = await serve("busy.js", ...where, `127.0.0.1:${port}`);
+        expect(finished.stderr).toMatch(/listen/);
+        expect(finished.code).toBe(2);
+      }
+    } finally {
+      blocker.close();
+    }
+  });
+
+  it("warns of an application that also listens itself", async () => {
+    const socket = join(folder, "listens-too.sock");
+    const app = start(process.execPath, [CLI, "serve", "listens-too.js", "--bind", `unix:${socket}`], {
+      cwd: folder,
+      env,
+    });
+    await app.waitForLine(/the application listens on a port of its own/);
+    await app.waitForLine(/listening for FastCGI/);
+    await app.stop();
+    expect(existsSync(socket)).toBe(false);
+  });
+
+  it("runs the application in its own folder, TypeScript and CommonJS too", async () => {
+    const pages: readonly [string, string][] = [
+      ["app.js", folder],
+      ["typed.ts", "hi"],
+      ["commonjs/app.js", "cjs"],
+    ];
+    for (const [file, text] of pages) {
+      const port = await freePort();
+      const app = start(process.execPath, [CLI, "serve", join(folder, file), "--http", `127.0.0.1:${port}`], {
+        cwd: "/",
+        env,
+      });
+      await app.waitForLine(/open http/);
+      expect((await request(`http://127.0.0.1:${port}/`)).text, file).toBe(text);
+      await app.stop();
+    }
+  });
+
+  it("answers one CGI request when it is started for one", async () => {
+    const cgi = {
+      REQUEST_METHOD: "GET",
+      GATEWAY_INTERFACE: "CGI/1.1",
+      SCRIPT_NAME: "",
+      PATH_INFO: "/",
+      REQUEST_URI: "/",
+    };
+    const finished = await run(process.execPath, [CLI, "serve", "app.js"], {
+      ...{ cwd: folder, timeoutMs: 15_000, input: "" },
+      env: { ...env, ...cgi },
+    });
+    expect(finished.stdout).toMatch(/^Status: 200 OK\r\n/);
+    expect(finished.stdout.split("\r\n\r\n")[1]).toBe(folder); // run() trims the end
+    expect(finished.code).toBe(0);
+  });
+
+  it("closes the sockets of web servers at once on TERM, finishes what the gateway has begun, and leaves nothing", async () => {
+    const port = await freePort();
+    const socket = join(folder, "both.sock");
+    const args = [CLI, "serve", "slow.js", "--bind", `unix:${socket}`, "--http", `127.0.0.1:${port}`];
+    const app = start(process.execPath, args, { cwd: folder, env });
+    await app.waitForLine(/open http/);
+    const answer = request(`http://127.0.0.1:${port}/`);
+    await new Promise((resolve) => setTimeout(resolve, 300)); // inside the 800 ms that the answer takes
+    // Twice, as a process group gets it when a parent passes it on.
+    app.signal("SIGTERM");
+    app.signal("SIGTERM");
+    await waitFor(() => !existsSync(socket), { what: "the socket to go" });
+    expect((await answer).text).toBe("ab");
+    expect((await app.exited).code).toBe(0);
+    expect(leftOver()).toEqual([]);
+  });
+
+  it("exits at once on a second signal, and leaves nothing then either", async () => {
+    const port = await freePort();
+    const socket = join(folder, "twice.sock");
+    const args = [CLI, "serve", "slow.js", "--bind", `unix:${socket}`, "--http", `127.0.0.1:${port}`];
+    const app = start(process.execPath, args, { cwd: folder, env });
+    await app.waitForLine(/open http/);
+    const answer = request(`http://127.0.0.1:${port}/`).then(
+      () => "whole",
+      () => "cut",
+    );
+    await new Promise((resolve) => setTimeout(resolve, 100)); // the request is on its way
+    app.signal("SIGTERM");
+    await app.waitForLine(/draining/);
+    await new Promise((resolve) => setTimeout(resolve, 300)); // beyond what counts as the same signal
+    app.signal("SIGINT");
+    expect((await app.exited).code).toBe(1);
+    expect(await answer).toBe("cut");
+    expect(existsSync(socket)).toBe(false);
+    expect(leftOver()).toEqual([]);
+  });
+});
