@@ -7,9 +7,12 @@ import { SettingError } from "./base/errors.ts";
 import { yesOrNo } from "./base/settings.ts";
 import { isPlainCgi } from "./server/inherited.ts";
 import type { ServerOptions } from "./server/options.ts";
-import { CgiConnection } from "./server/plain-cgi.ts";
+import { CgiConnection, forgetProxyHeader } from "./server/plain-cgi.ts";
 import { drainOnSignals, exitWhenDone, survivePipes } from "./server/process.ts";
 import { Server } from "./server/server.ts";
+
+// At once: what is imported behind us may look for a proxy before anything is served.
+forgetProxyHeader();
 
 /** Options of {@link serve}. */
 export interface ServeOptions extends ServerOptions {
@@ -53,7 +56,6 @@ export async function serve(application: Application, options: ServeOptions = {}
 export function serveCgi(server: Server): void {
   const { stdin, stdout, stderr } = process;
   const connection = new CgiConnection(process.env, { stdin, stdout, stderr });
-  delete process.env["HTTP_PROXY"]; // a client's header, which libraries would take for a setting (httpoxy)
   server.serveSocket(connection, "cgi");
   connection.once("close", () => exitWhenDone(server, connection.appStatus & 0xff));
 }

@@ -203,7 +203,7 @@ export class Forward {
     const res = this.#res;
     for await (const chunk of response.body as AsyncIterable<Buffer>) {
       this.#bodyBytes += chunk.length;
-      if (!res.write(chunk) && !res.destroyed) await drained(res);
+      if (!res.write(chunk) && !res.destroyed) await drained(res, this.#gateway.sendTimeoutMs);
     }
     const { appStatus } = await response.ended.catch(() => ({ appStatus: 0 })); // the body was whole without it
     if (appStatus !== 0 && !isEmpty && response.header("content-length") === undefined) {
@@ -363,10 +363,14 @@ function sentence(text: string): string {
   return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
 }
 
-/** Waits until the response takes more, or is closed. */
-function drained(res: ServerResponse): Promise<void> {
+/** Waits until the response takes more, or is closed: by us if the client takes nothing for `timeoutMs`. */
+function drained(res: ServerResponse, timeoutMs: number): Promise<void> {
   return new Promise((resolve) => {
+    const { socket } = res;
+    const before = socket?.timeout ?? 0;
+    if (timeoutMs > 0) socket?.setTimeout(timeoutMs); // node:http destroys it then; what moves at all counts
     const done = (): void => {
+      socket?.setTimeout(before);
       res.off("drain", done);
       res.off("close", done);
       resolve();

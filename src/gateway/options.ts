@@ -78,6 +78,11 @@ export interface GatewayOptions {
   headTimeoutMs?: number;
   /** Milliseconds a kept HTTP connection waits for the next request. @default 5000, as Node */
   keepAliveTimeoutMs?: number;
+  /**
+   * Milliseconds a client may take nothing of the answer that waits for it; then it is cut. 0 waits for ever.
+   * @default 60000, as nginx: a connection to the application is occupied for so long
+   */
+  sendTimeoutMs?: number;
   /** `close()`: milliseconds for open requests to finish. @default 30000 */
   drainTimeoutMs?: number;
   /** Show the reason of a failure to clients on this machine. @default `NODE_ENV === "development"` */
@@ -106,6 +111,7 @@ export interface ResolvedGateway {
   readonly maxConnections: number;
   readonly headTimeoutMs: number;
   readonly keepAliveTimeoutMs: number;
+  readonly sendTimeoutMs: number;
   readonly drainTimeoutMs: number;
   readonly development: boolean;
   readonly logger: Logger;
@@ -133,6 +139,7 @@ const KNOWN = {
   maxConnections: 0,
   headTimeoutMs: 0,
   keepAliveTimeoutMs: 0,
+  sendTimeoutMs: 0,
   drainTimeoutMs: 0,
   development: 0,
   logger: 0,
@@ -185,6 +192,7 @@ export function resolveGateway(options: GatewayOptions): ResolvedGateway {
     maxConnections: whole("maxConnections", options.maxConnections, 10_000),
     headTimeoutMs: whole("headTimeoutMs", options.headTimeoutMs, 30_000),
     keepAliveTimeoutMs: whole("keepAliveTimeoutMs", options.keepAliveTimeoutMs, 5000),
+    sendTimeoutMs: whole("sendTimeoutMs", options.sendTimeoutMs, 60_000),
     drainTimeoutMs: whole("drainTimeoutMs", options.drainTimeoutMs, 30_000),
     development: yesOrNo("development", options.development, process.env["NODE_ENV"] === "development"),
     logger: options.logger ?? silentLogger,

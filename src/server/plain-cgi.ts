@@ -8,6 +8,7 @@ import { encodeParams } from "../protocol/params.ts";
 import { RecordReader, type RecordSink } from "../protocol/record-reader.ts";
 import { RecordWriter, SlabPool } from "../protocol/record-writer.ts";
 import { RecordType, Role } from "../protocol/records.ts";
+import { isPlainCgi } from "./inherited.ts";
 
 const ID = 1;
 
@@ -124,6 +125,14 @@ export class CgiConnection extends Duplex implements RecordSink {
   onRecordEnd(): void {
     if (this.#type === RecordType.EndRequest) this.appStatus = this.#endBody.readUInt32BE(0);
   }
+}
+
+/**
+ * Removes a client's Proxy header from our own environment, where libraries would take it for a setting (httpoxy).
+ * Does nothing unless this process was started for one CGI request.
+ */
+export function forgetProxyHeader(env: NodeJS.ProcessEnv = process.env): void {
+  if (isPlainCgi(env)) delete env["HTTP_PROXY"];
 }
 
 /** The environment as parameters: bytes, and without a client's Proxy header (httpoxy). */

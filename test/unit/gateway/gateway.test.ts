@@ -543,6 +543,26 @@ describe("streams", () => {
     http.reset();
   });
 
+  it("a client that takes nothing does not keep the application's connection for ever", async () => {
+    const { url, access } = await front(
+      (r) => {
+        r.stdout(head);
+        if (r.params["PATH_INFO"] === "/big")
+          for (let n = 0; n < 200; n++) r.socket.write(rawRecord(TYPE.STDOUT, 1, Buffer.alloc(65528)));
+        r.end();
+      },
+      { client: { maxConnections: 1 }, sendTimeoutMs: 200 },
+    );
+    const http = await connectHttp(url);
+    http.pause();
+    await http.send("GET /big HTTP/1.1\r\nHost: h\r\n\r\n");
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect((await request(`${url}/`)).status).toBe(200);
+    await waitFor(() => access.length === 2);
+    expect(access[0]).toMatchObject({ target: "/big", error: { code: "ERR_POSTERN_ABORTED" } });
+    http.reset();
+  });
+
   it("a slow application holds the client back", async () => {
     const { url, stub } = await front(
       () => {},

@@ -363,6 +363,15 @@ describe("plain CGI", () => {
       env: { ...at("/proxy"), HTTP_PROXY: "http://evil.example" },
     });
     expect(stdout).toMatch(/undefinedundefined$/);
+    // Nor do modules that read their settings while they are loaded, before anything is served.
+    const early = join(folder, "early.mjs");
+    writeFileSync(early, "export const proxy = String(process.env.HTTP_PROXY);");
+    const source = `import { proxy } from "./early.mjs"; await serve((req, res) => res.end(proxy));`;
+    const built = /from "(.*)\/index\.js"/.exec(readFileSync(app, "utf8"))![1]!;
+    const late = await run(process.execPath, [program("late.mjs", built, source)], {
+      env: { ...at("/"), HTTP_PROXY: "http://evil.example" },
+    });
+    expect(late.stdout).toMatch(/\r\nundefined$/);
   });
 
   it("works when stdin and stdout are one connected socket, as mod_cgid has it, and with fcgiwrap's few variables", async () => {
