@@ -28,7 +28,7 @@ function example(name: string, file = "app.js"): string {
 /** `postern serve`, listening. Stops with the test. */
 async function serve(file: string, ...flags: string[]): Promise<Running> {
   const running = start(process.execPath, [CLI, "serve", file, ...flags]);
-  await running.waitForLine(/info {2}(FastCGI|open) /, { timeoutMs: 15_000 });
+  await running.waitForLine(/info {2}(listening for FastCGI|open) /, { timeoutMs: 15_000 });
   return running;
 }
 
