@@ -24,13 +24,15 @@ export interface Drainable {
 /** Drains on the first signal, exits on the second, and leaves no socket file behind however the process ends. */
 export function drainOnSignals(server: Drainable): void {
   let drainingSince = 0;
+  let first: NodeJS.Signals | undefined;
   const onSignal = (signal: NodeJS.Signals): void => {
     const { logger } = server.options;
     if (drainingSince === 0) {
       drainingSince = Date.now();
+      first = signal;
       logger.info({ signal, openRequests: server.stats.openRequests }, "draining");
       void server.close();
-    } else if (Date.now() - drainingSince > SAME_SIGNAL_MS) {
+    } else if (signal !== first || Date.now() - drainingSince > SAME_SIGNAL_MS) {
       logger.warn({ signal }, "second signal: exiting at once");
       process.exit(1);
     }

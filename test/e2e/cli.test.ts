@@ -22,7 +22,8 @@ beforeAll(async () => {
     "package.json": '{ "type": "module" }',
     "app.js": "export default (req, res) => res.end(process.cwd());",
     "busy.js": "setInterval(() => {}, 1000); export default (req, res) => res.end();",
-    "slow.js": "export default (req, res) => { res.write('a'); setTimeout(() => res.end('b'), 800); };",
+    "slow.js":
+      "export default (req, res) => { console.error('asked'); res.write('a'); setTimeout(() => res.end('b'), 800); };",
     "syntax.js": "export default {\n  a: ,\n};\n",
     "imports-syntax.js": 'import "./syntax.js";',
     "throws.js": 'throw new Error("no database");',
@@ -168,7 +169,7 @@ describe("postern serve", () => {
     const app = start(process.execPath, args, { cwd: folder, env });
     await app.waitForLine(/open http/);
     const answer = request(`http://127.0.0.1:${port}/`);
-    await new Promise((resolve) => setTimeout(resolve, 300)); // inside the 800 ms that the answer takes
+    await app.waitForLine(/asked/);
     // Twice, as a process group gets it when a parent passes it on.
     app.signal("SIGTERM");
     app.signal("SIGTERM");
@@ -188,10 +189,9 @@ describe("postern serve", () => {
       () => "whole",
       () => "cut",
     );
-    await new Promise((resolve) => setTimeout(resolve, 100)); // the request is on its way
+    await app.waitForLine(/asked/);
     app.signal("SIGTERM");
     await app.waitForLine(/draining/);
-    await new Promise((resolve) => setTimeout(resolve, 300)); // beyond what counts as the same signal
     app.signal("SIGINT");
     expect((await app.exited).code).toBe(1);
     expect(await answer).toBe("cut");
