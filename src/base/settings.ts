@@ -69,7 +69,7 @@ function badSetting(message: string): SettingError {
 }
 
 /** A value as its author would recognise it, in one short line. */
-function show(value: unknown): string {
+export function show(value: unknown): string {
   if (typeof value === "function") return "a function";
   if (typeof value === "number" || typeof value === "bigint") return String(value);
   try {
@@ -94,7 +94,7 @@ function addressLike(value: unknown): string {
 }
 
 /** The name that was probably meant: its beginning, or at most a third of it misspelt. */
-function nearestName(given: string, names: readonly string[]): string | undefined {
+export function nearestName(given: string, names: readonly string[]): string | undefined {
   const wanted = given.toLowerCase();
   let nearest: string | undefined;
   const most = Math.max(1, Math.floor(wanted.length / 3));
