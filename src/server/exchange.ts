@@ -25,6 +25,12 @@ import type { ResolvedOptions } from "./options.ts";
 /** Serves one request. Whatever it throws becomes a 500. */
 export type Handler = (exchange: Exchange) => void;
 
+/** Hears of the end of an exchange, once. */
+export interface ExchangeWatcher {
+  /** It is answered, aborted or lost. Returns whether its connection should be closed behind the answer. */
+  onEnded(exchange: Exchange): boolean;
+}
+
 /** What an exchange needs of its connection. */
 export interface ExchangeHost {
   readonly app: AppConnection;
@@ -41,6 +47,8 @@ export interface ExchangeHost {
   onQueued(exchange: Exchange, change: number): void;
   /** Closes the connection without END_REQUEST: the only way to tell a web server that a body is not whole. */
   cut(reason: string): void;
+  /** The answer to the last request of a connection that the web server wanted to keep is complete. */
+  sayGoodbye(exchange: Exchange): void;
   /** Logs a warning that every such request would give, once: the first of its kind. */
   warnOnce(kind: string, warning: string): void;
   /** The number of the next request. */
@@ -69,7 +77,9 @@ export class Exchange implements RequestSink, InputHost {
   #inputError: RemoteProtocolError | undefined = undefined; // why the body is not whole
   #abortError: Error | undefined = undefined;
   #abortListeners: ((error: Error) => void)[] | undefined = undefined;
-  #stalledSince = 0; // when the sweep first saw this exchange stall its siblings, ms
+  watcher: ExchangeWatcher | undefined = undefined;
+  /** When the sweep first saw this request stall its siblings, in ms of the server's clock; 0 when it does not. */
+  stalledSince = 0;
 
   constructor(host: ExchangeHost, request: AppRequest) {
     this.#host = host;
@@ -199,11 +209,12 @@ export class Exchange implements RequestSink, InputHost {
       );
       return;
     }
-    this.#state = ENDED;
+    if (this.#over() && !this.#app.multiplexes) this.#app.finish();
     // Who reads the body may go on after the answer, also who begins to in this turn: `res.end(); for await (… of req)`.
     const isBeingRead = this.stdin.isBeingRead || this.data?.isBeingRead === true;
     const readsOn = isBeingRead || this.stdin.hasMore || this.data?.hasMore === true;
     this.#app.end(this.#request, appStatus, protocolStatus, readsOn);
+    if (this.#request.keepConn && this.#app.isFinished) this.#host.sayGoodbye(this);
     if (!readsOn) this.#discardUnlessRead();
     else if (!isBeingRead) setImmediate(() => this.#discardUnlessRead());
     this.#host.scheduleFlush();
@@ -239,7 +250,7 @@ export class Exchange implements RequestSink, InputHost {
       this.refuse(400, "Bad Request", this.#inputError); // which was logged: whatever failed over half a body is not at fault
       return;
     }
-    if (this.#isInvalidRequest(error)) {
+    if (this.#state === RUNNING && isInvalidRequest(error)) {
       this.log("warn", `request refused with 400: ${error.message}`, { code: error.code });
       this.refuse(400, "Bad Request", error);
       return;
@@ -265,18 +276,15 @@ export class Exchange implements RequestSink, InputHost {
       );
       this.respond(page.head, page.body, 1);
     } else {
-      this.#state = ENDED;
+      this.#over();
       this.#host.cut("the application failed in the middle of a response");
     }
   }
 
-  /** Whether the application has only come across what no request may hold: a fetch application looks late. */
-  #isInvalidRequest(error: unknown): error is RemoteProtocolError {
-    return (
-      this.#state === RUNNING &&
-      error instanceof RemoteProtocolError &&
-      error.code === "ERR_POSTERN_HEADER_INVALID"
-    );
+  /** Nothing more will be sent. Returns whether the connection should be closed behind what was. */
+  #over(): boolean {
+    this.#state = ENDED;
+    return this.watcher?.onEnded(this) === true;
   }
 
   /** Logs something about this request, naming it. */
@@ -302,7 +310,7 @@ export class Exchange implements RequestSink, InputHost {
       const page = errorPage(status, title);
       this.respond(page.head, page.body, 0, protocolStatus);
     } else if (this.#state === HEAD_SENT) {
-      this.#state = ENDED;
+      this.#over();
       this.#host.cut(error.message);
     }
     // Only now: an application that is told of it first may answer something else.
@@ -310,12 +318,12 @@ export class Exchange implements RequestSink, InputHost {
     this.data?.fail(error);
   }
 
-  /** Since when, in ms of the server's clock, this request has been stalling its siblings; 0 when it is not. */
-  get stalledSince(): number {
-    return this.#stalledSince;
-  }
-  set stalledSince(now: number) {
-    this.#stalledSince = now;
+  /** Ends a request that takes too long: 504 or a cut connection, and the application is told as of an abort. */
+  expire(error: RemoteProtocolError): void {
+    if (this.#abortError !== undefined) return;
+    this.#abortError = error; // first: what the connection says of a cut is not why
+    this.refuse(504, "Gateway Timeout", error);
+    this.#tellAborted(error);
   }
 
   // RequestSink
@@ -356,10 +364,14 @@ export class Exchange implements RequestSink, InputHost {
 
   onAbort(error: RemoteProtocolError): void {
     if (this.#abortError !== undefined) return;
-    this.#state = ENDED;
+    if (this.#state !== ENDED) this.#over();
     this.#abortError = error;
     this.stdin.fail(error);
     this.data?.fail(error);
+    this.#tellAborted(error);
+  }
+
+  #tellAborted(error: Error): void {
     for (const listener of this.#abortListeners ?? []) {
       try {
         listener(error);
@@ -378,4 +390,9 @@ export class Exchange implements RequestSink, InputHost {
   onThrow(thrown: unknown): void {
     this.fail(thrown);
   }
+}
+
+/** Whether an application has only come across what no request may hold: a fetch application looks late. */
+function isInvalidRequest(error: unknown): error is RemoteProtocolError {
+  return error instanceof RemoteProtocolError && error.code === "ERR_POSTERN_HEADER_INVALID";
 }

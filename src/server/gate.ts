@@ -7,6 +7,11 @@ import { RemoteProtocolError } from "../base/errors.ts";
 import { ProtocolStatus } from "../protocol/records.ts";
 import type { Exchange } from "./exchange.ts";
 
+/** A peer that asks for more and does not take the answers is not read beyond this many bytes of them. */
+const MAX_BACKLOG_BYTES = 262144;
+/** Answers left when it is read again. */
+const RESUME_BACKLOG_BYTES = 65536;
+
 export class Gate {
   readonly #socket: Duplex;
   readonly #onOpen: () => void;
@@ -28,8 +33,21 @@ export class Gate {
   get isClogged(): boolean {
     return this.#isClogged;
   }
-  set isClogged(isClogged: boolean) {
-    this.#isClogged = isClogged;
+
+  /**
+   * The peer has asked for more. Only then: a web server may send a whole body before it looks at the answer.
+   * @param backlogBytes of answers that it has not taken
+   */
+  onAsked(backlogBytes: number): void {
+    if (backlogBytes < MAX_BACKLOG_BYTES || this.#isClogged) return;
+    this.#isClogged = true;
+    this.#update();
+  }
+
+  /** The peer has taken answers. @param backlogBytes that are left */
+  onTaken(backlogBytes: number): void {
+    if (backlogBytes >= RESUME_BACKLOG_BYTES) return;
+    this.#isClogged = false;
     this.#update();
   }
 

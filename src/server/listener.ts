@@ -7,8 +7,9 @@ import { createServer, isIP, type Server, type Socket } from "node:net";
 import { resolve } from "node:path";
 import { type Address, isLoopback, parseAddress, printAddress } from "../base/address.ts";
 import { SettingError } from "../base/errors.ts";
+import { pauseAccepting, resumeAccepting } from "./accepting.ts";
 import { isListeningSocket, LISTEN_FD, systemdSockets, systemdSocketsNamed } from "./inherited.ts";
-import type { ResolvedOptions } from "./options.ts";
+import type { AllowedClients, ResolvedOptions } from "./options.ts";
 import { holderOfPort, holderOfUnixSocket } from "./socket-holder.ts";
 import { listenOnUnixSocket } from "./unix-socket.ts";
 
@@ -20,6 +21,8 @@ export interface Listener {
   readonly address: string;
   /** Whether somebody else opened it. */
   readonly isInherited: boolean;
+  /** Stops accepting, or begins again. Returns whether it is so: not every socket can. */
+  setAccepting(accepts: boolean): boolean;
   /** Stops accepting and removes the socket file, if it is still ours. */
   close(): void;
 }
@@ -61,14 +64,14 @@ export async function openListeners(
 }
 
 /** An address of `bind`. The process may change its folder later, so a path is made absolute now. */
-function complete(text: string): Address {
+export function complete(text: string): Address {
   const address = parseAddress(text, "bind");
   if (address.kind === "unix") return { kind: "unix", path: resolve(address.path) };
   if (address.kind === "tcp" && address.host === "") return { ...address, host: LOCALHOST };
   return address;
 }
 
-function refuseTwice(addresses: readonly Address[]): void {
+export function refuseTwice(addresses: readonly Address[]): void {
   const seen = new Set<string>();
   for (const address of addresses) {
     if (address.kind === "tcp" && address.port === 0) continue; // another port each time
@@ -133,6 +136,11 @@ async function open(
   return {
     address: boundName(server, address),
     isInherited: address.kind === "fd",
+    setAccepting(accepts: boolean): boolean {
+      if (!accepts) return pauseAccepting(server);
+      resumeAccepting(server);
+      return true;
+    },
     close(): void {
       remove();
       server.close();
@@ -157,7 +165,7 @@ function listen(
 }
 
 /** The addresses of a host, at least one. @throws {SettingError} ERR_POSTERN_ADDRESS */
-async function addressesOf(host: string, name: string): Promise<string[]> {
+export async function addressesOf(host: string, name: string): Promise<string[]> {
   if (isIP(host) !== 0) return [host];
   try {
     const found = await lookup(host, { all: true });
@@ -172,7 +180,11 @@ async function addressesOf(host: string, name: string): Promise<string[]> {
   }
 }
 
-function refusePublic(hosts: readonly string[], name: string, options: ResolvedOptions): void {
+export function refusePublic(
+  hosts: readonly string[],
+  name: string,
+  options: { readonly allowedClients: Pick<AllowedClients, "isStated"> },
+): void {
   if (hosts.every(isLoopback) || options.allowedClients.isStated) return;
   throw new SettingError(
     "ERR_POSTERN_ADDRESS_PUBLIC",
@@ -188,7 +200,7 @@ function boundName(server: Server, asked: Address): string {
   return printAddress(asked);
 }
 
-function listenError(name: string, cause: NodeJS.ErrnoException, holder: () => string): SettingError {
+export function listenError(name: string, cause: NodeJS.ErrnoException, holder: () => string): SettingError {
   if (cause.code === "EADDRINUSE") {
     return new SettingError(
       "ERR_POSTERN_SOCKET_IN_USE",

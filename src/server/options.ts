@@ -18,6 +18,11 @@ export interface Limits {
   /** Connections open at once. Beyond: the idlest kept one is closed, else 503. @default 10000 */
   maxConnections?: number;
   /**
+   * Requests the application works on at once. Beyond: no connection is accepted where another process listens on the
+   * same socket, and requests on open connections wait their turn. @default 0 (no limit)
+   */
+  maxConcurrency?: number;
+  /**
    * Bytes of one request's body kept while the application does not read. On a connection that carries one
    * request at a time the socket is paused instead, from 64 KiB on. @default 1048576
    */
@@ -41,6 +46,15 @@ export interface Timeouts {
   lingerTimeoutMs?: number;
   /** `close()`: waiting for open requests before their connections are cut. @default 30000 */
   drainTimeoutMs?: number;
+  /**
+   * A request waiting for its turn at `maxConcurrency`, and before that if the web server tells when it came
+   * (REQUEST_START). Then: 503. @default 0: the web server decides
+   */
+  queueTimeoutMs?: number;
+  /** The application working on a request. Then: 504, or a cut connection. @default 0: the web server decides */
+  requestTimeoutMs?: number;
+  /** The application working on a request. Then: a line in the log. @default 0 */
+  slowRequestMs?: number;
 }
 
 /** Options of `serve` and `createServer`. */
@@ -64,6 +78,10 @@ export interface ServerOptions extends Limits, Timeouts, MountOptions {
    * whoever reaches the port can claim to be any user. FCGI_WEB_SERVER_ADDRS adds to it. @default loopback only
    */
   allowedClients?: string | readonly string[];
+  /** A path that is answered before the application, with `pingResponse`, or with 503 on the way down. @default none */
+  pingPath?: string;
+  /** What `pingPath` answers. @default "pong" */
+  pingResponse?: string;
   /** Show stack traces in error pages. @default `NODE_ENV === "development"` */
   development?: boolean;
   /** For fetch applications: `request.url` holds the path inside the mount instead of the whole path. @default false */
@@ -82,6 +100,10 @@ export interface ResolvedOptions extends Readonly<Required<Limits>>, Readonly<Re
   readonly group: string | number | undefined;
   readonly backlog: number;
   readonly allowedClients: AllowedClients;
+  readonly pingPath: string | undefined;
+  readonly pingResponse: string;
+  /** From the hooks: see hooks.ts. */
+  readonly statusPath: string | undefined;
   readonly development: boolean;
   readonly stripBase: boolean;
   readonly mount: MountRule;
@@ -105,23 +127,32 @@ const COUNTS = {
   backlog: 511,
 } as const;
 
+/** Counts that may be 0: no limit. */
+const OPTIONAL_COUNTS = { maxConcurrency: 0 } as const;
+
 const TIMES = {
   recordTimeoutMs: 30000,
   idleTimeoutMs: 0,
   stallTimeoutMs: 5000,
   lingerTimeoutMs: 30000,
   drainTimeoutMs: 30000,
+  queueTimeoutMs: 0,
+  requestTimeoutMs: 0,
+  slowRequestMs: 0,
 } as const;
 
 /** Every name; the compiler compares it with the interface. */
 const KNOWN = {
   ...COUNTS,
+  ...OPTIONAL_COUNTS,
   ...TIMES,
   bind: 0,
   mode: 0,
   owner: 0,
   group: 0,
   allowedClients: 0,
+  pingPath: 0,
+  pingResponse: 0,
   development: 0,
   stripBase: 0,
   logger: 0,
@@ -133,22 +164,31 @@ const KNOWN = {
   ScriptNameStripper: 0,
 } satisfies Readonly<Record<keyof ServerOptions | "signals", unknown>>;
 
-/** Fills in defaults and checks every value. @throws {SettingError} `ERR_POSTERN_BAD_SETTING` */
+/**
+ * Fills in defaults and checks every value.
+ * @param statusPath of the hooks
+ * @throws {SettingError} `ERR_POSTERN_BAD_SETTING`
+ */
 export function resolveOptions(
   options: ServerOptions,
   env: NodeJS.ProcessEnv = process.env,
+  statusPath?: unknown,
 ): ResolvedOptions {
   checkKeys("serve options", options, KNOWN, "bind");
   checkLogger(options.logger);
   checkSignal(options.signal);
   return Object.freeze({
     ...numbers(COUNTS, options, 1),
+    ...numbers(OPTIONAL_COUNTS, options, 0),
     ...numbers(TIMES, options, 0),
     bind: resolveBind(options.bind),
     mode: resolveMode(options.mode),
     owner: options.owner,
     group: options.group,
     allowedClients: resolveAllowedClients(options.allowedClients, env),
+    pingPath: resolvePath("pingPath", options.pingPath),
+    pingResponse: resolveText("pingResponse", options.pingResponse, "pong"),
+    statusPath: resolvePath("statusPath", statusPath),
     development: yesOrNo("development", options.development, env["NODE_ENV"] === "development"),
     stripBase: yesOrNo("stripBase", options.stripBase, false),
     mount: resolveMountOptions(options),
@@ -160,6 +200,18 @@ function resolveBind(bind: unknown): readonly string[] {
   if (bind === undefined) return [];
   const list: readonly unknown[] = Array.isArray(bind) ? bind : [bind];
   return list.map((one) => addressText("bind", one));
+}
+
+function resolvePath(name: string, path: unknown): string | undefined {
+  if (path === undefined) return undefined;
+  if (typeof path === "string" && /^\/[^?#\s\x00-\x1f\x7f]*$/.test(path)) return path;
+  throw badOption(name, path, "a whole path as visitors ask for it, such as /ping");
+}
+
+function resolveText(name: string, text: unknown, standard: string): string {
+  if (text === undefined) return standard;
+  if (typeof text === "string") return text;
+  throw badOption(name, text, "text");
 }
 
 function checkSignal(signal: unknown): void {

@@ -1,6 +1,12 @@
 /** What is said to those who cannot be served: which status stands for which broken limit, and a word in HTTP. */
 import { RemoteProtocolError } from "../base/errors.ts";
-import { ProtocolStatus } from "../protocol/records.ts";
+import { errorPage } from "../cgi/error-page.ts";
+import type { AppConnection } from "../protocol/app-connection.ts";
+import type { AppRequest } from "../protocol/app-request.ts";
+import type { Params } from "../protocol/params.ts";
+import type { RecordWriter } from "../protocol/record-writer.ts";
+import { MANAGEMENT_ID, ProtocolStatus, RecordType } from "../protocol/records.ts";
+import type { Exchange, Handler } from "./exchange.ts";
 
 /** An answer for people who open a FastCGI port in a browser. */
 export const HTTP_ANSWER: string = [
@@ -10,6 +16,43 @@ export const HTTP_ANSWER: string = [
   "",
   "This port speaks FastCGI, not HTTP. Put a web server in front of it, for example nginx with fastcgi_pass.\n",
 ].join("\r\n");
+
+/** Answers a request that the application never hears of. */
+export function answerPage(
+  app: AppConnection,
+  request: AppRequest,
+  status: number,
+  title: string,
+  protocolStatus: ProtocolStatus = ProtocolStatus.RequestComplete,
+): void {
+  const page = errorPage(status, title);
+  app.writeHead(request, page.head);
+  app.writeText(request, page.body, "utf8");
+  app.end(request, 0, protocolStatus);
+}
+
+/**
+ * Says behind an answer that the connection will close, in the same write. nginx keeps a connection only when nothing
+ * follows END_REQUEST. When it does keep one that is being closed, its next request is lost: a POST becomes a 502.
+ */
+export function writeGoodbye(writer: RecordWriter, params: Params): void {
+  if (params.get("SERVER_SOFTWARE")?.startsWith("nginx") !== true) return;
+  writer.endStream(RecordType.GetValuesResult, MANAGEMENT_ID); // empty: what else an application may say for no request
+}
+
+/** Hands a request to its application; what that throws at once is answered. */
+export function startExchange(exchange: Exchange, handler: Handler): void {
+  try {
+    handler(exchange);
+  } catch (error) {
+    if (error instanceof RemoteProtocolError) {
+      exchange.log("warn", `request refused with 400: ${error.message}`, { code: error.code });
+      exchange.refuse(400, "Bad Request", error);
+    } else {
+      exchange.fail(error);
+    }
+  }
+}
 
 /** The error of a request that came over one connection too many. */
 export function tooManyConnections(): RemoteProtocolError {

@@ -7,8 +7,10 @@ import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { UsageError } from "../base/errors.ts";
 import { SlabPool } from "../protocol/record-writer.ts";
+import { Admission, type AdmissionHost } from "./admission.ts";
 import { Connection, type ConnectionHost } from "./connection.ts";
 import type { Handler } from "./exchange.ts";
+import type { ServerHooks, ServerLoad } from "./hooks.ts";
 import { type Listener, type ListenerSink, openListeners } from "./listener.ts";
 import { type ResolvedOptions, resolveOptions, type ServerOptions } from "./options.ts";
 
@@ -25,9 +27,13 @@ export interface ServerStats {
   readonly acceptedRequests: number;
 }
 
-export class Server implements ConnectionHost, ListenerSink {
+/** The longest a timer can wait, ms. */
+const MOST_TIMER_MS = 2147483647;
+
+export class Server implements ConnectionHost, AdmissionHost, ListenerSink {
   readonly handler: Handler;
   readonly options: ResolvedOptions;
+  readonly admission: Admission | undefined;
   readonly slabs: SlabPool = new SlabPool();
   /**
    * The clock of all deadlines, ms. It stands still while the process does (a blocked event loop, a suspended
@@ -35,24 +41,33 @@ export class Server implements ConnectionHost, ListenerSink {
    */
   now = 1;
   #tickedAt = 0;
+  #tickMs = SWEEP_MS;
   /** Resolves when the server has closed, by `close()` or by its signal. */
   readonly closed: Promise<void>;
   readonly #connections = new Set<Connection>();
   readonly #overloaded = new Set<Connection>();
   readonly #warnings = new Set<string>(); // kinds
+  readonly #onCut: ((reason: string) => void) | undefined;
   #listeners: Listener[] = [];
   #state: "new" | "opening" | "listening" | "draining" | "closed" = "new";
   #resolveClosed!: () => void;
   #sweep: NodeJS.Timeout | undefined = undefined;
   #deadline: NodeJS.Timeout | undefined = undefined;
+  #leaving: NodeJS.Timeout | undefined = undefined; // drainSoon() was called, close() not yet
+  #freshConnections = 0;
   #acceptedConnections = 0;
   #acceptedRequests = 0;
   #lastAcceptLog = 0;
 
-  /** @throws {SettingError} ERR_POSTERN_BAD_SETTING */
-  constructor(handler: Handler, options: ServerOptions = {}) {
+  /**
+   * @param hooks for the process manager
+   * @throws {SettingError} ERR_POSTERN_BAD_SETTING
+   */
+  constructor(handler: Handler, options: ServerOptions = {}, hooks: ServerHooks = {}) {
     this.handler = handler;
-    this.options = resolveOptions(options);
+    this.#onCut = hooks.onCut;
+    this.options = resolveOptions(options, process.env, hooks.statusPath);
+    this.admission = Admission.isNeeded(this.options, hooks) ? new Admission(this, hooks) : undefined;
     this.closed = new Promise((resolve) => {
       this.#resolveClosed = resolve;
     });
@@ -86,6 +101,25 @@ export class Server implements ConnectionHost, ListenerSink {
     };
   }
 
+  /** What it has to do at this moment, cheap to ask for. @internal */
+  get load(): ServerLoad {
+    const { admission } = this;
+    return {
+      openRequests: admission?.openRequests ?? this.stats.openRequests,
+      queuedRequests: admission?.queuedRequests ?? 0,
+      connections: this.#connections.size,
+      freshConnections: this.#freshConnections,
+      acceptedConnections: this.#acceptedConnections,
+      acceptedRequests: this.#acceptedRequests,
+      slowRequests: admission?.slowRequests ?? 0,
+    };
+  }
+
+  /** Whether a request that came now would have to wait for its turn. @internal */
+  get isBusy(): boolean {
+    return this.admission?.isBusy === true;
+  }
+
   /**
    * Opens every listener. With no `bind` and nothing inherited there is none, and `addresses` stays empty.
    * @throws {SettingError} naming the address and the remedy
@@ -114,6 +148,7 @@ export class Server implements ConnectionHost, ListenerSink {
   close(): Promise<void> {
     if (this.#isClosing()) return this.closed;
     this.#state = "draining";
+    clearTimeout(this.#leaving);
     this.#closeListeners();
     for (const connection of [...this.#connections]) connection.drain();
     const { drainTimeoutMs } = this.options;
@@ -127,12 +162,23 @@ export class Server implements ConnectionHost, ListenerSink {
     return this.closed;
   }
 
+  /**
+   * Closes in `delayMs`: until then `pingPath` answers 503, so that whoever balances the load turns elsewhere, and
+   * everything else is served as before. Closing meanwhile, or a second call, does not wait for it.
+   */
+  drainSoon(delayMs: number): Promise<void> {
+    if (!(delayMs > 0) || this.#leaving !== undefined || this.#isClosing()) return this.close();
+    this.#leaving = setTimeout(() => void this.close(), Math.min(delayMs, MOST_TIMER_MS));
+    return this.closed;
+  }
+
   /** Cuts every connection now. */
   destroy(reason = "the server was destroyed"): void {
     this.#closeListeners();
     const { openRequests } = this.stats;
     if (openRequests > 0) {
       this.options.logger.warn({ openRequests, reason }, "requests were cut");
+      this.#onCut?.(reason);
     }
     this.#state = this.#state === "closed" ? "closed" : "draining";
     for (const connection of [...this.#connections]) connection.destroy(reason);
@@ -160,7 +206,9 @@ export class Server implements ConnectionHost, ListenerSink {
       return;
     }
     const connection = new Connection(this, socket, peer);
+    this.#freshConnections++;
     this.#acceptedConnections++;
+    this.admission?.onAccepted();
     this.#connections.add(connection);
     if (full) this.#overloaded.add(connection);
     this.#startSweep();
@@ -189,7 +237,31 @@ export class Server implements ConnectionHost, ListenerSink {
     this.options.logger.error({ address, error }, "a connection could not be accepted; accepting goes on");
   }
 
+  // AdmissionHost
+
+  get connections(): number {
+    return this.#connections.size;
+  }
+
+  get exactNow(): number {
+    return this.now + Math.min(performance.now() - this.#tickedAt, 2 * this.#tickMs);
+  }
+
+  get isLeaving(): boolean {
+    return this.#leaving !== undefined || this.#isClosing();
+  }
+
+  setAccepting(accepts: boolean): boolean {
+    let isSo = false;
+    for (const listener of this.#listeners) isSo = listener.setAccepting(accepts) || isSo;
+    return isSo;
+  }
+
   // ConnectionHost
+
+  onFirstBytes(): void {
+    this.#freshConnections--;
+  }
 
   isOverloaded(connection: Connection): boolean {
     return this.#overloaded.size > 0 && this.#overloaded.has(connection);
@@ -208,6 +280,7 @@ export class Server implements ConnectionHost, ListenerSink {
   onConnectionEnd(connection: Connection): void {
     this.#connections.delete(connection);
     this.#overloaded.delete(connection);
+    if (connection.isFresh) this.#freshConnections--;
     if (this.#connections.size > 0) return;
     clearInterval(this.#sweep);
     this.#sweep = undefined;
@@ -226,6 +299,8 @@ export class Server implements ConnectionHost, ListenerSink {
   #finish(): void {
     this.#state = "closed";
     clearTimeout(this.#deadline);
+    clearTimeout(this.#leaving);
+    this.admission?.stop();
     this.#resolveClosed();
   }
 
@@ -244,17 +319,19 @@ export class Server implements ConnectionHost, ListenerSink {
   #startSweep(): void {
     if (this.#sweep !== undefined) return;
     const { recordTimeoutMs, idleTimeoutMs, stallTimeoutMs, lingerTimeoutMs } = this.options;
-    const shortest = Math.min(
-      ...[recordTimeoutMs, idleTimeoutMs, stallTimeoutMs, lingerTimeoutMs].filter((ms) => ms > 0),
-      SWEEP_MS * 4,
-    );
+    const { queueTimeoutMs, requestTimeoutMs, slowRequestMs } = this.options;
+    const all = [recordTimeoutMs, idleTimeoutMs, stallTimeoutMs, lingerTimeoutMs];
+    all.push(queueTimeoutMs, requestTimeoutMs, slowRequestMs);
+    const shortest = Math.min(...all.filter((ms) => ms > 0), SWEEP_MS * 4);
     const everyMs = Math.ceil(shortest / 4);
+    this.#tickMs = everyMs;
     this.#tickedAt = performance.now();
     this.#sweep = setInterval(() => {
       const at = performance.now();
       this.now += Math.min(at - this.#tickedAt, 2 * everyMs);
       this.#tickedAt = at;
       for (const connection of this.#connections) connection.check(this.now);
+      this.admission?.check();
     }, everyMs);
     this.#sweep.unref();
   }

@@ -48,10 +48,29 @@ export interface UnixSocketOptions {
  * @throws {SettingError} ERR_POSTERN_SOCKET_IN_USE, ERR_POSTERN_SOCKET_NOT_A_SOCKET, ERR_POSTERN_SOCKET_OWNER,
  *   ERR_POSTERN_ADDRESS
  */
-export async function listenOnUnixSocket(
+export function listenOnUnixSocket(
   server: Server,
   path: string,
   options: UnixSocketOptions,
+): Promise<() => void> {
+  return placeUnixSocket(path, options, {
+    bind: (temporary) => listenUnseen(server, temporary, options.backlog),
+    unbind: () => void server.close(),
+  });
+}
+
+/** How the socket comes to be: what `placeUnixSocket` calls under its umask, and what takes it back. */
+export interface UnixBinder {
+  /** Binds and listens; the file must exist when it returns, before anything is awaited. */
+  bind(path: string): Promise<void>;
+  unbind(): void;
+}
+
+/** As {@link listenOnUnixSocket}, for whatever can bind. */
+export async function placeUnixSocket(
+  path: string,
+  options: UnixSocketOptions,
+  binder: UnixBinder,
 ): Promise<() => void> {
   const longest = MAX_UNIX_PATH_BYTES - SUFFIX_BYTES;
   if (Buffer.byteLength(path) > longest) {
@@ -66,7 +85,9 @@ export async function listenOnUnixSocket(
   try {
     await refuseUnlessFree(path);
     const temporary = `${path}.${randomBytes(2).toString("hex")}`;
-    await listenUnseen(server, temporary, options.backlog);
+    await bindUnseen(temporary, binder).catch((error: Error) => {
+      throw bindError(path, error);
+    });
     try {
       // Not chown: whoever may write to the directory could have put a link to another file there.
       if (uid >= 0 || gid >= 0) lchownSync(temporary, uid, gid);
@@ -75,7 +96,7 @@ export async function listenOnUnixSocket(
       renameSync(temporary, path);
       return () => removeIfSame(path, made);
     } catch (error) {
-      server.close();
+      binder.unbind();
       rmSync(temporary, { force: true });
       throw ownerError(path, options, error);
     }
@@ -84,16 +105,21 @@ export async function listenOnUnixSocket(
   }
 }
 
-/** Binds with all permissions masked off. `listen` binds before it returns, so no other file can slip in. */
+/** Binds with all permissions masked off. It is bound before `bind` returns, so no other file can slip in. */
+function bindUnseen(path: string, binder: UnixBinder): Promise<void> {
+  const umask = process.umask(0o777);
+  try {
+    return binder.bind(path);
+  } finally {
+    process.umask(umask);
+  }
+}
+
+/** `listen` binds before it returns. */
 function listenUnseen(server: Server, path: string, backlog: number): Promise<void> {
   return new Promise((resolve, reject) => {
-    server.once("error", (error) => reject(bindError(path, error)));
-    const umask = process.umask(0o777);
-    try {
-      server.listen({ path, backlog }, resolve);
-    } finally {
-      process.umask(umask);
-    }
+    server.once("error", reject);
+    server.listen({ path, backlog }, resolve);
   });
 }
 

@@ -4,11 +4,11 @@
  */
 import { connect, type Socket } from "node:net";
 import { join } from "node:path";
-import type { Application } from "../../src/adapters/app.ts";
+import { type Application, handlerFor } from "../../src/adapters/app.ts";
 import type { Logger } from "../../src/base/log.ts";
-import { createServer } from "../../src/serve.ts";
+import type { ServerHooks } from "../../src/server/hooks.ts";
 import type { ServerOptions } from "../../src/server/options.ts";
-import type { Server } from "../../src/server/server.ts";
+import { Server } from "../../src/server/server.ts";
 import {
   answerOf,
   decodeRecords,
@@ -171,10 +171,12 @@ export interface TestServer {
 export async function startServer(
   application: Application,
   options: ServerOptions = {},
+  hooks: ServerHooks = {},
 ): Promise<TestServer> {
   const path = join(temporaryFolder("w"), "s.sock");
   const log = new TestLog();
-  const server = await createServer(application, { bind: path, logger: log, ...options }).listen();
+  const server = new Server(handlerFor(application), { bind: path, logger: log, ...options }, hooks);
+  await server.listen();
   const wires: Wire[] = [];
   const open = async (): Promise<Wire> => {
     const wire = await connectWire({ path });
