@@ -13,7 +13,7 @@ const POLICY = "/usr/sbin/policy-rc.d";
 
 /** Installs or reports what is missing. With CI set, something still missing is a failure. */
 export async function webServers() {
-  let missing = servers.filter((server) => !findProgram(server));
+  let missing = servers.filter((server) => !isThere(server));
   if (missing.length > 0 && process.getuid?.() === 0 && existsSync("/usr/bin/apt-get")) {
     await step(`install ${missing.map((server) => server.package).join(", ")}`, () => install(missing)).catch(
       (error) => {
@@ -21,7 +21,7 @@ export async function webServers() {
         if (!(error instanceof StepError)) throw error;
       },
     );
-    missing = servers.filter((server) => !findProgram(server));
+    missing = servers.filter((server) => !isThere(server));
   }
   for (const server of missing) {
     console.log(`- no ${server.name}: skipping ${server.for}; to run them: ${howToInstall(server)}`);
@@ -32,8 +32,16 @@ export async function webServers() {
   }
 }
 
+/** By its program; of a library, by a command that succeeds with it. */
+function isThere(server) {
+  if (server.check === undefined) return findProgram(server) !== undefined;
+  const [command, ...args] = server.check;
+  return spawnSync(command, args, { stdio: "ignore" }).status === 0;
+}
+
 /** The program's name as it is on this machine, such as `php-fpm8.2`; undefined when there is none. */
 function findProgram(server) {
+  if (server.program === undefined) return undefined;
   // Servers live in sbin, which is not on every user's PATH.
   const folders = [...(process.env.PATH ?? "").split(delimiter), "/usr/sbin", "/usr/local/sbin"];
   const name = new RegExp(`^(${server.program})$`);
@@ -64,7 +72,7 @@ async function install(missing) {
   if (!existsSync("/run/systemd/system")) return;
   for (const server of missing) {
     // PHP's program is php-fpm8.2 and its service php8.2-fpm; the others have one name for both, or no service.
-    const service = findProgram(server)?.replace(/^php-fpm(.*)$/, "php$1-fpm");
+    const service = server.service ?? findProgram(server)?.replace(/^php-fpm(.*)$/, "php$1-fpm");
     if (service) spawnSync("systemctl", ["disable", service], { stdio: "ignore" });
   }
 }

@@ -7,6 +7,7 @@ export type { FastCGIRequest, FastCGIResponse, RawHandler, RawHeaders } from "./
 export { type FastCGISide, fastcgi, type GatewayFacts, type RoleName } from "./adapters/side.ts";
 export * from "./base/errors.ts";
 export { type Logger, lineLogger, silentLogger, stderrLogger } from "./base/log.ts";
+export { type ConfigurationInput, defineConfig, type PoolInput } from "./config/define.ts";
 export { createServer, type ServeOptions, serve } from "./serve.ts";
 export type { Limits, ServerOptions, Timeouts } from "./server/options.ts";
 export type { Server, ServerStats } from "./server/server.ts";

@@ -21,7 +21,8 @@ const STREAMS = ["stream", "stream/promises", "stream/web"];
 
 /** One row per folder. A file in src itself (index.ts, register.ts) is of the folder "". */
 const TABLE: Readonly<Record<string, Row>> = {
-  "": { imports: ["adapters", "base", "server"], builtins: [], packages: [] },
+  // config/define.ts: the types of a configuration file, and the function that does nothing but name them.
+  "": { imports: ["adapters", "base", "config/define.ts", "server"], builtins: [], packages: [] },
   base: { imports: [], builtins: ["buffer", "path", "url", "util"], packages: [] },
   // Pure machines: bytes and text in, bytes and text out. No I/O, no timers, not even a socket type.
   protocol: { imports: ["base/errors.ts", "base/text.ts"], builtins: ["buffer"], packages: [] },
@@ -39,6 +40,7 @@ const TABLE: Readonly<Record<string, Row>> = {
       "net",
       "path",
       "timers",
+      "util",
       ...STREAMS,
     ],
     packages: [],
@@ -60,10 +62,54 @@ const TABLE: Readonly<Record<string, Row>> = {
     builtins: ["buffer", "events", "fs", "fs/promises", "http", "net", "path", ...STREAMS],
     packages: [],
   },
+  config: {
+    // cgi/mount-options.ts: the one place that knows what a mount may be.
+    imports: ["base", "cgi/mount-options.ts"],
+    // worker_threads: a configuration file is a program, and runs where it can do no harm.
+    builtins: ["fs", "module", "os", "path", "url", "worker_threads"],
+    packages: [],
+  },
+  // Pure: numbers in, text out.
+  status: { imports: ["base"], builtins: [], packages: [] },
+  manager: {
+    // gateway: workers answer HTTP too, if they are told to.
+    imports: ["adapters", "base", "config", "gateway", "protocol/params.ts", "server", "status"],
+    builtins: [
+      "buffer",
+      "child_process",
+      "fs",
+      "fs/promises",
+      "http",
+      "module",
+      "net",
+      "os",
+      "path",
+      "perf_hooks",
+      "url",
+      ...STREAMS,
+    ],
+    // jiti: TypeScript on Node 20. ws: the inspector of a worker that is stuck.
+    packages: ["jiti", "ws"],
+  },
+  // Pure: a description of a service in, the text of files out.
+  generate: { imports: ["base"], builtins: [], packages: [] },
   cli: {
-    imports: ["", "adapters", "base", "cgi", "client", "gateway", "protocol", "server"],
+    imports: [
+      "",
+      "adapters",
+      "base",
+      "cgi",
+      "client",
+      "config",
+      "gateway",
+      "generate",
+      "manager",
+      "protocol",
+      "server",
+      "status",
+    ],
     builtins: ["*"],
-    packages: ["commander", "jiti"],
+    packages: ["commander"],
   },
 };
 

@@ -4,8 +4,9 @@
  */
 import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { basename, dirname, join, posix } from "node:path";
+import type { Command as Declared } from "commander";
 import { beforeAll, describe, expect, it } from "vitest";
-import { serveCommand } from "../src/cli/commands/serve.ts";
+import { allCommands } from "../src/cli/commands/all.ts";
 import { resolveOptions } from "../src/server/options.ts";
 import { LANGUAGES, lacksModule, makeSite, render } from "./support/deploy-docs.ts";
 import {
@@ -36,7 +37,9 @@ function source(path: string): string {
 
 describe("code blocks", () => {
   it("are in languages that are checked, or in some that cannot be", () => {
-    const known = ["js", "ts", "sh", "text", "ini", ...Object.keys(LANGUAGES)];
+    // The programs in other languages are tried by e2e/spawn.test.ts.
+    const others = ["c", "perl", "python"];
+    const known = ["js", "ts", "sh", "text", "ini", "json", ...others, ...Object.keys(LANGUAGES)];
     expect(blocks.filter((block) => !known.includes(block.language)).map(where)).toEqual([]);
   });
 
@@ -89,8 +92,11 @@ describe("code blocks", () => {
       ...blocks.filter(({ language }) => language === "sh").flatMap(linesOf),
       ...inlineCommands(),
     ];
-    const serve = serveCommand();
-    const flags = new Set(["-h", "--help", ...serve.options.flatMap(({ short, long }) => [short, long])]);
+    const known = new Map(allCommands().map((command) => [command.name(), command]));
+    const flagsOf = (command: Declared): (string | undefined)[] => [
+      ...command.options.flatMap(({ short, long }) => [short, long]),
+      ...command.commands.flatMap(flagsOf),
+    ];
     const { scripts } = JSON.parse(source("package.json")) as { scripts: Record<string, string> };
 
     it("use commands and flags of postern that exist", () => {
@@ -98,9 +104,12 @@ describe("code blocks", () => {
         const start = words.indexOf("postern");
         if (start < 0) return [];
         const [command = "", ...rest] = words.slice(start + 1);
-        if (command !== "serve")
-          return /^(--version|--help|-V|-h)$/.test(command) ? [] : [`${at} postern ${command}`];
-        const used = rest.filter((word) => /^--?[a-z]/.test(word)).map((word) => word.replace(/=.*/, ""));
+        if (/^(--version|--help|-V|-h)$/.test(command)) return [];
+        const declared = known.get(command);
+        if (declared === undefined) return [`${at} postern ${command}`];
+        const flags = new Set(["-h", "--help", ...flagsOf(declared)]);
+        const own = rest.includes("--") ? rest.slice(0, rest.indexOf("--")) : rest;
+        const used = own.filter((word) => /^--?[a-z]/.test(word)).map((word) => word.replace(/=.*/, ""));
         return used.filter((flag) => !flags.has(flag)).map((flag) => `${at} ${flag}`);
       });
       expect(wrong).toEqual([]);
@@ -344,12 +353,15 @@ describe("options", () => {
 });
 
 describe("docs/cli.md", () => {
-  it("has every flag of postern serve, and none that does not exist", () => {
-    const rows = tableRows(readDocument("docs/cli.md").prose).filter(([name = ""]) => name.includes("`-"));
-    const shown = rows.map(([name = ""]) =>
-      [...name.matchAll(/`([^`]+)`/g)].map(([, code]) => code).join(", "),
+  it("has every command, and none that does not exist", () => {
+    const rows = tableRows(readDocument("docs/cli.md").prose).map(
+      ([name = ""]) => /^`postern (\w+)`$/.exec(name)?.[1],
     );
-    const real = serveCommand().options.map(({ flags }) => flags);
-    expect(shown.sort()).toEqual([...real, "-h, --help"].sort());
+    const shown = rows.filter((name) => name !== undefined);
+    expect(shown.sort()).toEqual(
+      allCommands()
+        .map((command) => command.name())
+        .sort(),
+    );
   });
 });

@@ -1,17 +1,26 @@
-/** Errors of the library name its options; who typed a command knows them as flags. */
-const OPTIONS = ["bind", "mode", "owner", "group", "base"] as const;
-const CAMEL_CASE = ["allowedClients", "scriptName", "stripBase"] as const;
+/** Errors of the library name its options; who typed a command knows them as flags, and some by another name there. */
+import { flagName } from "../config/settings.ts";
 
-/** `option mode: …` as `--mode: …`, `allowedClients` as `--allowed-clients`, `bind host:port: …` as `--bind …`. */
+/** Options of the server whose setting has another name. */
+const OTHER_NAMES: Readonly<Record<string, string>> = {
+  mode: "listenMode",
+  owner: "listenOwner",
+  group: "listenGroup",
+  backlog: "listenBacklog",
+};
+const SAME_NAMES = ["bind", "base", "allowedClients", "scriptName", "stripBase"] as const;
+
+/** `option mode: …` as `--listen-mode: …`, `allowedClients` as `--allowed-clients`, `bind host:port: …` as `--bind …`. */
 export function inFlagNames(message: string): string {
   let text = message;
-  for (const name of OPTIONS) {
-    text = text.replace(new RegExp(`\\boption ${name}\\b`, "g"), `--${name}`);
-    text = text.replace(new RegExp(`^${name}(?= \\S+:)`), `--${name}`);
+  for (const [option, setting] of Object.entries(OTHER_NAMES)) {
+    text = text.replace(new RegExp(`\\boption ${option}\\b`, "g"), flagName(setting));
   }
-  for (const name of CAMEL_CASE) {
-    const flag = `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
-    text = text.replace(new RegExp(`\\b(?:option )?${name}\\b`, "g"), flag);
+  for (const name of SAME_NAMES) {
+    const flag = flagName(name);
+    text = text.replace(new RegExp(`\\boption ${name}\\b`, "g"), flag);
+    text = text.replace(new RegExp(`^${name}(?= \\S+:)`), flag);
+    if (/[A-Z]/.test(name)) text = text.replace(new RegExp(`\\b${name}\\b`, "g"), flag);
   }
   return text;
 }

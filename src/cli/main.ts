@@ -2,15 +2,12 @@
 /** The `postern` command: parses, runs one command, prints what went wrong in one sentence, sets the exit code. */
 import { Command, CommanderError } from "commander";
 import { PosternError, SettingError } from "../base/errors.ts";
+import { ExitCode } from "../manager/exit-codes.ts";
+import { showPlace } from "../manager/load-app.ts";
 import { exitSoon } from "../server/process.ts";
-import { serveCommand } from "./commands/serve.ts";
+import { allCommands } from "./commands/all.ts";
 import { inFlagNames } from "./flag-names.ts";
 import { packageVersion } from "./version.ts";
-
-/** Exit codes; `docs/cli.md` lists them. */
-const FAILURE = 1;
-const USAGE = 2;
-const APP_LOAD = 4;
 
 const program = new Command("postern")
   .description("FastCGI for JavaScript: run an application behind the web server you have.")
@@ -20,7 +17,7 @@ const program = new Command("postern")
   .showHelpAfterError("(postern --help lists what there is)")
   .exitOverride();
 
-for (const command of [serveCommand()]) {
+for (const command of allCommands()) {
   program.addCommand(command.copyInheritedSettings(program));
   command.showHelpAfterError(`(postern ${command.name()} --help lists what there is)`);
 }
@@ -33,26 +30,16 @@ try {
 }
 
 function report(error: unknown): number {
-  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : USAGE;
+  if (error instanceof CommanderError) return error.exitCode === 0 ? ExitCode.Ok : ExitCode.Usage;
   if (error instanceof PosternError) {
     process.stderr.write(`postern: ${inFlagNames(error.message)}\n`);
-    if (error.cause instanceof SyntaxError) showPlace(error.cause);
-    if (error.code === "ERR_POSTERN_APP_LOAD" || error.code === "ERR_POSTERN_BAD_APP") return APP_LOAD;
-    return error instanceof SettingError ? USAGE : FAILURE;
+    if (error.cause instanceof SyntaxError) showPlace(error.cause, ExitCode.App);
+    if (error.code === "ERR_POSTERN_APP_LOAD" || error.code === "ERR_POSTERN_BAD_APP") return ExitCode.App;
+    return error instanceof SettingError ? ExitCode.Usage : ExitCode.Failure;
   }
   // Not an operator's mistake but ours: the stack is what a bug report needs.
   process.stderr.write(
     `postern: a bug in Postern\n${error instanceof Error ? error.stack : String(error)}\n`,
   );
-  return FAILURE;
-}
-
-/** Node tells the file and line of a syntax error only when nobody catches it. */
-function showPlace(error: SyntaxError): void {
-  process.on("exit", () => {
-    process.exitCode = APP_LOAD;
-  });
-  setImmediate(() => {
-    throw error;
-  });
+  return ExitCode.Failure;
 }

@@ -63,22 +63,25 @@ export class Gateway {
 
   /**
    * Starts to accept HTTP connections.
-   * @param address `:8080` (every interface; this machine only in development), `host:port`, `[::1]:8080`, `unix:/path`
+   * @param address `:8080` (every interface; this machine only in development), `host:port`, `[::1]:8080`, `unix:/path`,
+   *   or a listening socket that was inherited, `fd:3`
    * @throws {SettingError} `ERR_POSTERN_ADDRESS`; and as `cause` why it cannot be used
    */
   async listen(address: string): Promise<void> {
     const parsed = parseAddress(addressText("listen", address), "listen");
     const server = this.#server;
-    let where: { path: string } | { port: number; host?: string };
+    let where: { path: string } | { port: number; host?: string } | { fd: number };
     if (parsed.kind === "tcp") {
       const host = parsed.host !== "" ? parsed.host : this.#gateway.development ? "localhost" : undefined;
       where = host === undefined ? { port: parsed.port } : { port: parsed.port, host };
     } else if (parsed.kind === "unix") {
       where = { path: parsed.path };
+    } else if (parsed.kind === "fd") {
+      where = { fd: parsed.fd };
     } else {
       throw new SettingError(
         "ERR_POSTERN_ADDRESS",
-        `listen ${printAddress(parsed)}: HTTP listens on TCP or a unix socket`,
+        `listen ${printAddress(parsed)}: HTTP listens on TCP, a unix socket or an inherited descriptor`,
       );
     }
     await new Promise<void>((resolve, reject) => {

@@ -1,17 +1,37 @@
 /** Which foreign servers are on this machine. The list is the one that `npm test` installs from. */
+import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { describe, it } from "vitest";
 import { notice } from "../notice.ts";
 import { repositoryRoot } from "../paths.ts";
 
-export type ServerName = "nginx" | "apache" | "lighttpd" | "php-fpm" | "cgi-fcgi" | "spawn-fcgi" | "curl";
+export type ServerName =
+  | "nginx"
+  | "apache"
+  | "lighttpd"
+  | "php-fpm"
+  | "cgi-fcgi"
+  | "spawn-fcgi"
+  | "curl"
+  | "supervisor"
+  | "runit"
+  | "screen"
+  | "systemd"
+  | "perl"
+  | "php-cgi"
+  | "libfcgi-perl"
+  | "gcc"
+  | "libc6-dev"
+  | "libfcgi-dev";
 
 interface Entry {
   readonly name: ServerName;
   readonly package: string;
-  /** A regular expression for the program's whole name. */
-  readonly program: string;
+  /** A regular expression for the program's whole name. A library has none. */
+  readonly program?: string;
+  /** Of a library: a command that succeeds where it is installed. */
+  readonly check?: readonly string[];
 }
 
 const LIST = join(repositoryRoot, "scripts", "web-servers.json");
@@ -24,7 +44,9 @@ function entryOf(name: ServerName): Entry {
 
 /** The full path of a server's program; undefined when it is not installed. */
 export function findProgram(name: ServerName): string | undefined {
-  const wanted = new RegExp(`^(${entryOf(name).program})$`);
+  const { program } = entryOf(name);
+  if (program === undefined) return undefined;
+  const wanted = new RegExp(`^(${program})$`);
   // Servers live in sbin, which is not on every user's PATH.
   const folders = [...(process.env["PATH"] ?? "").split(delimiter), "/usr/sbin", "/usr/local/sbin"];
   for (const folder of folders) {
@@ -42,7 +64,9 @@ export function programOf(name: ServerName): string {
 }
 
 export function isAvailable(name: ServerName): boolean {
-  return findProgram(name) !== undefined;
+  const [command, ...args] = entryOf(name).check ?? [];
+  if (command === undefined) return findProgram(name) !== undefined;
+  return spawnSync(command, args, { stdio: "ignore" }).status === 0;
 }
 
 /**

@@ -1,0 +1,232 @@
+/**
+ * From the flags of `postern init` to a {@link ServiceModel}: everything absolute, what was not said guessed from this
+ * machine. Each guess that could surprise is told as a sentence.
+ */
+import { existsSync, realpathSync, statSync } from "node:fs";
+import { homedir, userInfo } from "node:os";
+import { dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseAddress, printAddress } from "../base/address.ts";
+import { SettingError } from "../base/errors.ts";
+import { absoluteAddress, nameOfFolder } from "../config/places.ts";
+import { readDuration } from "../config/values.ts";
+import type { ServiceKind, ServiceModel, ServiceSocket } from "../generate/services.ts";
+import { findAccount, findGroup } from "../server/accounts.ts";
+
+export interface InitFlags {
+  readonly name?: string;
+  readonly user?: string;
+  readonly group?: string;
+  readonly bind?: readonly string[];
+  readonly workers?: string;
+  readonly config?: string;
+  readonly drainTimeout?: string;
+  readonly socketActivation?: boolean;
+  readonly output?: string;
+  readonly write?: boolean;
+  readonly force?: boolean;
+}
+
+/** What workers there are if nobody says: one can be replaced while the other serves. */
+const WORKERS = "2";
+const DRAIN_TIMEOUT = "30s";
+/** Users and groups that web servers run as, by what systems call them. */
+const WEB_SERVERS = ["www-data", "nginx", "apache", "http", "www"];
+/** Where packages put a node, or a link to it, that outlives an update. */
+const LASTING_NODES = ["/usr/bin/node", "/usr/local/bin/node"];
+
+/** @throws {SettingError} for a file that is not there, an address that cannot be used, and the like */
+export function serviceModel(
+  kind: ServiceKind,
+  file: string | undefined,
+  flags: InitFlags,
+  serveFlags: readonly string[],
+): { model: ServiceModel; notes: string[] } {
+  const notes: string[] = [];
+  const program = programPath(file, flags.config);
+  const folder = dirname(program);
+  const name = flags.name ?? nameOfFolder(folder);
+  const user = flags.user ?? guessUser(program, notes);
+  const group = flags.group ?? guessGroup(user);
+  // An account that does not exist would be noticed at the next boot.
+  findAccount(user);
+  findGroup(group);
+  const places = placesOf(kind, name, folder);
+  const binds = bindsOf(kind, flags, places.socket);
+  const isPassed = kind === "systemd" ? flags.socketActivation === true : isForSupervisor(kind, binds);
+  if (flags.socketActivation === true && kind !== "systemd") {
+    throw wrong("--socket-activation is systemd's; supervisor opens the socket by itself, and others cannot");
+  }
+  const workers =
+    flags.workers ?? (flags.config === undefined && kind !== "shared-hosting" ? WORKERS : undefined);
+  const drain = flags.drainTimeout;
+  const model: ServiceModel = {
+    name,
+    description: `${name}, a Node application served by Postern`,
+    user,
+    group,
+    node: nodePath(notes),
+    postern: posternPath(folder),
+    arguments: [
+      "serve",
+      ...(flags.config === undefined ? [program] : ["--config", program]),
+      ...(isPassed ? [] : binds.flatMap((address) => ["--bind", address])),
+      ...(workers === undefined ? [] : ["--workers", workersOf(workers)]),
+      ...(drain === undefined ? [] : ["--drain-timeout", drain]),
+      ...serveFlags,
+    ],
+    workingDirectory: folder,
+    environment: { NODE_ENV: "production" },
+    runtimeDirectory: places.run,
+    logDirectory: places.log,
+    publicDirectory: flags.output === undefined ? join(homedir(), "public_html") : resolve(flags.output),
+    sockets: isPassed ? binds.map((address, at) => passedSocket(address, at, user, group)) : [],
+    drainTimeoutSeconds: secondsOf(drain ?? DRAIN_TIMEOUT),
+  };
+  if (flags.config !== undefined && drain === undefined) {
+    notes.push(
+      `the service is given ${model.drainTimeoutSeconds} s to let open requests end; if drainTimeout in ${program} is longer, say it here too with --drain-timeout`,
+    );
+  }
+  return { model, notes };
+}
+
+/** The application's file, or that of the configuration. Links in it stay: `current` is to be followed at every start. */
+function programPath(file: string | undefined, config: string | undefined): string {
+  if (file !== undefined && config !== undefined) {
+    throw wrong(
+      `${file} and --config ${config}: give the application or the configuration that names it, not both`,
+    );
+  }
+  const given = config ?? file;
+  if (given === undefined) {
+    throw wrong("say what to serve: postern init <kind> app.js, or --config postern.config.js");
+  }
+  const path = resolve(given);
+  const stats = statSync(path, { throwIfNoEntry: false });
+  if (stats === undefined) throw wrong(`there is no file ${path}`);
+  if (!stats.isFile()) throw wrong(`${path} is not a file; name the file in it that is to be served`);
+  return path;
+}
+
+/** Folders that belong to the kind, and the socket for when no address is given. */
+function placesOf(
+  kind: ServiceKind,
+  name: string,
+  folder: string,
+): { run: string; log: string; socket: string } {
+  const run = `/run/${name}`;
+  switch (kind) {
+    case "screen":
+      // No root needed: everything beside the application.
+      return {
+        run: join(folder, "run"),
+        log: join(folder, "run"),
+        socket: `unix:${join(folder, "run", "app.sock")}`,
+      };
+    case "supervisor":
+      return { run, log: "/var/log/supervisor", socket: `unix:/run/${name}.sock` };
+    default:
+      return { run, log: `/var/log/${name}`, socket: `unix:${run}/app.sock` };
+  }
+}
+
+/** The addresses, absolute. None with a configuration, which has its own, and on a shared host. */
+function bindsOf(kind: ServiceKind, flags: InitFlags, standard: string): string[] {
+  if (flags.bind === undefined) {
+    if (flags.socketActivation === true)
+      return [`unix:${standard.slice(5).replace(/\/app\.sock$/, ".sock")}`];
+    return flags.config !== undefined || kind === "shared-hosting" ? [] : [standard];
+  }
+  return flags.bind.map((text) => {
+    const address = parseAddress(text, "--bind");
+    if (address.kind === "fd" || address.kind === "systemd") {
+      throw wrong(
+        `--bind ${text}: give the address itself; for a socket that systemd opens add --socket-activation`,
+      );
+    }
+    if (address.kind === "abstract" && flags.socketActivation === true) {
+      throw wrong(`--bind ${text}: with --socket-activation it must be unix:/path or host:port`);
+    }
+    if (address.kind === "tcp" && address.host === "") return `127.0.0.1:${address.port}`;
+    return printAddress(absoluteAddress(address, process.cwd()));
+  });
+}
+
+/** Supervisor opens one socket, over IPv4 or unix; else Postern listens itself. */
+function isForSupervisor(kind: ServiceKind, binds: readonly string[]): boolean {
+  return kind === "supervisor" && binds.length === 1 && !/^unix:@|^\[/.test(binds[0] ?? "");
+}
+
+/** A socket that the service manager opens. */
+function passedSocket(address: string, at: number, owner: string, group: string): ServiceSocket {
+  return { name: at === 0 ? "app" : `app${at + 1}`, address, mode: "0660", owner, group };
+}
+
+/** Who typed the command; root is never taken by itself. */
+function guessUser(program: string, notes: string[]): string {
+  if (process.getuid?.() !== 0) return userInfo().username;
+  const owner = findAccount(statSync(program).uid);
+  if (owner.uid !== 0 && owner.name !== undefined) {
+    notes.push(`no --user: it will run as ${owner.name}, who owns ${program}`);
+    return owner.name;
+  }
+  const server = WEB_SERVERS.find((name) => isThere(() => findAccount(name)));
+  if (server === undefined)
+    throw wrong("say with --user who the application is to run as; root is not a good choice");
+  notes.push(`no --user: it will run as ${server}, not as root; --user chooses another`);
+  return server;
+}
+
+/** The web server's group, which then may use the socket; else the user's own. */
+function guessGroup(user: string): string {
+  const server = WEB_SERVERS.find((name) => isThere(() => findGroup(name)));
+  return server ?? String(findAccount(user).gid ?? user);
+}
+
+function isThere(look: () => unknown): boolean {
+  try {
+    look();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** This node, by a name that stays when it is updated if there is one. */
+function nodePath(notes: string[]): string {
+  const lasting = LASTING_NODES.find((path) => existsSync(path) && realpathSync(path) === process.execPath);
+  const node = lasting ?? process.execPath;
+  if (/\/(?:\.nvm|\.volta|\.fnm|\.asdf|\.n|mise)\//.test(node)) {
+    notes.push(
+      `${node} is gone when that version of node is removed, and other users may not be able to run it; a node of the system is better for a service`,
+    );
+  }
+  return node;
+}
+
+/** This postern; through the application's node_modules if that is where it is, whatever a package manager links there. */
+function posternPath(folder: string): string {
+  const own = fileURLToPath(new URL("main.js", import.meta.url));
+  const real = existsSync(own) ? realpathSync(own) : own;
+  for (let at = folder; ; at = dirname(at)) {
+    const path = join(at, "node_modules", "postern", "dist", "cli", "main.js");
+    if (existsSync(path) && realpathSync(path) === real) return path;
+    if (at === dirname(at)) return real;
+  }
+}
+
+function workersOf(text: string): string {
+  if (/^(?:auto|[1-9]\d{0,4})$/.test(text)) return text;
+  throw wrong(`--workers ${JSON.stringify(text)}: it is a number from 1 on, or auto`);
+}
+
+function secondsOf(duration: string): number {
+  const ms = readDuration(duration);
+  if (ms !== undefined) return ms / 1000;
+  throw wrong(`--drain-timeout ${JSON.stringify(duration)}: it is a time such as 30s or 2m`);
+}
+
+function wrong(message: string): SettingError {
+  return new SettingError("ERR_POSTERN_BAD_SETTING", message);
+}

@@ -1,0 +1,171 @@
+/** How the process of a worker is started: its command, environment, descriptors and first message. */
+import { chownSync, existsSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseAddress } from "../base/address.ts";
+import { SettingError } from "../base/errors.ts";
+import type { LogLevelName } from "../base/log.ts";
+import type { PoolSettings } from "../config/types.ts";
+import { findUser } from "../server/accounts.ts";
+import type { HeldSocket } from "../server/held-socket.ts";
+import { FIRST_SOCKET_FD, type ToWorker, type WorkerSettings } from "./channel.ts";
+import { workerEnvironment } from "./environment.ts";
+import { findLaunchTools, planLaunch } from "./preamble.ts";
+import { findProgram } from "./programs.ts";
+import { ScoreboardFile } from "./scoreboard.ts";
+import type { Launching } from "./worker-sink.ts";
+
+const WORKER_PROGRAM = fileURLToPath(new URL("./worker-main.js", import.meta.url));
+
+export interface LaunchContext {
+  readonly pool: PoolSettings;
+  readonly sockets: readonly HeldSocket[];
+  readonly http: HeldSocket | undefined;
+  readonly logLevel: LogLevelName;
+  /** The manager's own environment. */
+  readonly env: NodeJS.ProcessEnv;
+}
+
+/**
+ * @throws {SettingError} the environment, user or limits cannot be had
+ * @throws {Error} ENOSPC, …: no scoreboard can be made
+ */
+export function launchWorker(context: LaunchContext, id: number, generation: number): Launching {
+  return context.pool.program.kind === "app"
+    ? launchApp(context, context.pool.program.file, id, generation)
+    : launchCommand(context, context.pool.program.command);
+}
+
+function launchApp(context: LaunchContext, file: string, id: number, generation: number): Launching {
+  const { pool, sockets, http } = context;
+  const env = {
+    ...workerEnvironment(pool, context.env),
+    POSTERN_POOL: pool.name,
+    POSTERN_WORKER: String(id),
+  };
+  const { rlimitFiles } = pool;
+  const node = [process.execPath, ...pool.nodeArgs, "--inspect-port=127.0.0.1:0", WORKER_PROGRAM];
+  const launch = planLaunch(node, rlimitFiles === undefined ? {} : { rlimitFiles }, { setpriv: undefined });
+  // Not as descriptor 0: libuv makes 0 to 2 blocking in a child, and with that every worker's accept(2), since they
+  // all share the one open socket (docs/adr/0013).
+  const extra = [...sockets, ...(http === undefined ? [] : [http])];
+  const frontFolder = http === undefined ? undefined : makeFolder(pool.user);
+  const settings: WorkerSettings = {
+    pool: pool.name,
+    id,
+    generation,
+    file,
+    sockets: sockets.map((socket, at) => ({
+      fd: FIRST_SOCKET_FD + at,
+      address: socket.address,
+    })),
+    httpFd: http === undefined ? undefined : FIRST_SOCKET_FD + sockets.length,
+    static: pool.static,
+    chdir: pool.chdir,
+    user: pool.user,
+    group: pool.group,
+    umask: pool.umask,
+    logLevel: context.logLevel,
+    statusPath: pool.statusPath,
+    options: serverOptions(pool),
+    frontOptions: frontOptions(pool),
+    frontFolder,
+  };
+  const start: ToWorker = { type: "start", settings };
+  const scoreboard = new ScoreboardFile();
+  return {
+    command: launch.command,
+    args: launch.args,
+    env,
+    cwd: "/", // the worker changes it as the user it becomes
+    uid: undefined,
+    gid: undefined,
+    stdio: ["ignore", "pipe", "pipe", "pipe", scoreboard.fd, ...extra.map(({ fd }) => fd)],
+    start,
+    scoreboard,
+    cleanUp(): void {
+      scoreboard.close();
+      if (frontFolder !== undefined) rmSync(frontFolder, { recursive: true, force: true });
+    },
+  };
+}
+
+/** A folder that only the user of the worker may enter. */
+function makeFolder(user: string | number | undefined): string {
+  const folder = mkdtempSync(join(tmpdir(), "postern-"));
+  if (user !== undefined) chownSync(folder, findUser(user), -1);
+  return folder;
+}
+
+/** Options of `Server`, as JSON carries them: absent means default. */
+export function serverOptions(pool: PoolSettings): Record<string, unknown> {
+  return {
+    ...frontOptions(pool),
+    base: pool.base,
+    scriptName: pool.scriptName,
+    stripBase: pool.stripBase,
+    development: pool.development,
+    allowedClients: pool.allowedClients,
+    backlog: pool.listenBacklog,
+  };
+}
+
+/** Those that also mean something behind the HTTP gateway. */
+export function frontOptions(pool: PoolSettings): Record<string, unknown> {
+  return {
+    maxConcurrency: pool.maxConcurrency,
+    queueTimeoutMs: pool.queueTimeoutMs,
+    requestTimeoutMs: pool.requestTerminateTimeoutMs,
+    slowRequestMs: pool.requestSlowlogTimeoutMs,
+    drainTimeoutMs: pool.drainTimeoutMs,
+    pingPath: pool.pingPath,
+    pingResponse: pool.pingResponse,
+  };
+}
+
+function launchCommand(context: LaunchContext, command: readonly string[]): Launching {
+  const { pool, sockets } = context;
+  const { umask, rlimitFiles, user, group } = pool;
+  const needs = {
+    ...(umask !== undefined && { umask }),
+    ...(rlimitFiles !== undefined && { rlimitFiles }),
+    ...(user !== undefined && { user }),
+    ...(group !== undefined && { group }),
+  };
+  const becomes = user !== undefined || group !== undefined;
+  const launch = planLaunch(command, needs, becomes ? findLaunchTools(context.env) : { setpriv: undefined });
+  const [socket] = sockets;
+  const env = workerEnvironment(pool, context.env);
+  checkProgram(command[0] ?? "", env["PATH"]);
+  return {
+    command: launch.command,
+    args: launch.args,
+    env: { ...env, ...webServerAddresses(pool, socket) },
+    cwd: pool.chdir,
+    uid: launch.options.uid,
+    gid: launch.options.gid,
+    stdio: [socket?.fd ?? "ignore", "pipe", "pipe"],
+    start: undefined,
+    scoreboard: undefined,
+    cleanUp(): void {},
+  };
+}
+
+/** What the system says of a program that is not there (ENOENT, 127) helps nobody. */
+function checkProgram(program: string, path: string | undefined): void {
+  if (program.includes("/") ? existsSync(program) : findProgram(program, path) !== undefined) return;
+  const where = program.includes("/") ? "" : ` in PATH (${path ?? ""})`;
+  throw new SettingError(
+    "ERR_POSTERN_BAD_SETTING",
+    `there is no program ${program}${where}; install it or correct the command`,
+  );
+}
+
+/** FastCGI 1.0 §3.2: over TCP the program itself must refuse strangers, if it knows how. */
+function webServerAddresses(pool: PoolSettings, socket: HeldSocket | undefined): Record<string, string> {
+  if (socket === undefined || !socket.isTcp || parseAddress(socket.address).kind !== "tcp") return {};
+  const clients = pool.allowedClients ?? ["127.0.0.1"];
+  const isList = clients.every((client) => client !== "any" && !client.includes("/"));
+  return isList ? { FCGI_WEB_SERVER_ADDRS: clients.join(",") } : {};
+}

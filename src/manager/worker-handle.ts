@@ -1,0 +1,395 @@
+/**
+ * A worker as the manager sees it: one process, its stage, what it last told, and the ladder that ends it.
+ *
+ *     STARTING --ready--> READY --drain--> DRAINING --exit--> GONE
+ *         └── readyTimeout, exit ── GONE      └── drainTimeout: TERM, then KILL to its process group
+ *         READY --event loop stands still--> its stack is logged, KILL
+ *
+ * Knows nothing of pools: what an end means for them is told to the sink.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import type { Socket } from "node:net";
+import type { Readable } from "node:stream";
+import type { Logger } from "../base/log.ts";
+import type { RequestSnapshot, WorkerSnapshot, WorkerStage } from "../status/snapshot.ts";
+import { type Beat, Channel, type Failed, type FromWorker, readFromWorker } from "./channel.ts";
+import { InspectorUrl } from "./inspector.ts";
+import { describeEnd, examine, jittered, judgeSilence, SILENT_MS } from "./judgement.ts";
+import { type Capture, captureLines, OutputTail } from "./output.ts";
+import type { RetireReason, WorkerView } from "./pool.ts";
+import { memoryOf, sendSignal, stopSignalOf } from "./process-facts.ts";
+import type { ScoreboardFile } from "./scoreboard.ts";
+import type { Clock, HandleSettings, KnownWorker, Launching, SlowReport, WorkerSink } from "./worker-sink.ts";
+
+/** How long a program that cannot say so must have lived to count as ready, ms. */
+const FOREIGN_READY_MS = 1000;
+/** What a worker gets beyond its drain timeout before TERM, and after TERM before KILL, ms. */
+const RUNG_MS = 2000;
+/** How long the output of a dead worker is waited for, ms: a child of it may hold the pipes open. */
+const OUTPUT_MS = 500;
+
+export class WorkerHandle implements KnownWorker {
+  readonly id: number;
+  readonly generation: number;
+  readonly startedAt: number; // of the epoch
+  readonly pid: number;
+  readonly #settings: HandleSettings;
+  readonly #sink: WorkerSink;
+  readonly #logger: Logger;
+  readonly #now: Clock;
+  readonly #bornAt: number;
+  readonly #child: ChildProcess;
+  readonly #channel: Channel | undefined;
+  readonly #scoreboard: ScoreboardFile | undefined;
+  readonly #cleanUp: () => void;
+  readonly #tail = new OutputTail();
+  readonly #inspector = new InspectorUrl();
+  readonly #maxRequests: number;
+  readonly #maxMemoryBytes: number;
+  #stage: WorkerStage | "gone" = "starting";
+  #wasReady = false;
+  #isExpected = false;
+  #failure: Omit<Failed, "type"> | undefined = undefined;
+  #beat: Beat | undefined = undefined;
+  #beatAt: number;
+  #idleSince: number | undefined;
+  #retire: RetireReason | undefined = undefined;
+  #memoryBytes: number | undefined = undefined;
+  #isExamined = false; // the watchdog is at it, or was in this episode
+  #timers: NodeJS.Timeout[] = [];
+  readonly #outputs: Capture[] = [];
+
+  /** @throws {Error} when the system cannot start a process */
+  constructor(
+    identity: { readonly id: number; readonly generation: number },
+    settings: HandleSettings,
+    launching: Launching,
+    { sink, logger, now }: { readonly sink: WorkerSink; readonly logger: Logger; readonly now: Clock },
+  ) {
+    this.id = identity.id;
+    this.generation = identity.generation;
+    this.#settings = settings;
+    this.#sink = sink;
+    this.#logger = logger;
+    this.#now = now;
+    this.startedAt = Date.now();
+    this.#bornAt = now();
+    this.#beatAt = this.#bornAt;
+    this.#scoreboard = launching.scoreboard;
+    this.#cleanUp = launching.cleanUp;
+    // Not all at once: workers that were started together would otherwise be replaced together.
+    this.#maxRequests = jittered(settings.maxRequests);
+    this.#maxMemoryBytes = jittered(settings.maxMemoryBytes);
+    this.#child = spawn(launching.command, [...launching.args], {
+      cwd: launching.cwd,
+      env: { ...launching.env },
+      stdio: [...launching.stdio],
+      // A group of its own: a terminal's ctrl-C is the manager's to understand, and KILL reaches its children too.
+      detached: true,
+      ...(launching.uid !== undefined && { uid: launching.uid }),
+      ...(launching.gid !== undefined && { gid: launching.gid }),
+    });
+    this.pid = this.#child.pid ?? 0;
+    this.#child.on("error", (error) => this.#onSpawnError(error));
+    this.#child.on("exit", (code, signal) => this.#onExit(code, signal));
+    this.#capture(this.#child.stdout, "stdout");
+    this.#capture(this.#child.stderr, "stderr");
+    const line = this.#child.stdio[3] as Socket | null | undefined;
+    this.#channel =
+      launching.start === undefined || line === null || line === undefined ? undefined : this.#open(line);
+    if (this.#channel === undefined) this.#after(FOREIGN_READY_MS, () => this.#onReady());
+    else {
+      this.#channel.send(launching.start as never);
+      const { readyTimeoutMs } = settings;
+      if (readyTimeoutMs > 0) this.#after(readyTimeoutMs, () => this.#onNotReady(readyTimeoutMs));
+    }
+  }
+
+  get stage(): WorkerStage | "gone" {
+    return this.#stage;
+  }
+
+  /** What the pool's policy looks at. */
+  get view(): WorkerView | undefined {
+    if (this.#stage === "gone") return undefined;
+    return {
+      id: this.id,
+      generation: this.generation,
+      stage: this.#stage,
+      isBusy: this.#isBusy,
+      idleSince: this.#idleSince,
+      retire: this.#retire,
+      startedAt: this.#bornAt,
+    };
+  }
+
+  /** For the status page; `current` is read from the scoreboard. */
+  snapshot(): WorkerSnapshot | undefined {
+    if (this.#stage === "gone") return undefined;
+    const beat = this.#beat;
+    return {
+      id: this.id,
+      pid: this.pid,
+      generation: this.generation,
+      stage: this.#stage,
+      isBusy: this.#isBusy,
+      startedAt: this.startedAt,
+      requests: beat?.requests,
+      concurrency: beat?.openRequests,
+      connections: beat?.connections,
+      loopDelayMs: this.#channel === undefined ? undefined : Math.max(beat?.loopDelayMs ?? 0, this.#lateMs),
+      loopUtilisation: beat?.loopUtilisation,
+      memoryBytes: beat?.memoryBytes ?? this.#memoryBytes,
+      current: this.#requests().slice(0, 20),
+    };
+  }
+
+  get told(): Beat | undefined {
+    return this.#beat;
+  }
+
+  tellStatus(id: number, text: string, contentType: string): void {
+    this.#channel?.send({ type: "status", id, text, contentType });
+  }
+
+  /** Marks it for replacement: a new one first, then this one drains. */
+  askToRetire(reason: RetireReason): void {
+    if (this.#stage === "gone" || this.#retire !== undefined) return;
+    this.#retire = reason;
+    this.#sink.onChange(this);
+  }
+
+  /**
+   * Lets it finish what it has and leave. After the pool's drain timeout it is made to.
+   * @param delayMs how long it goes on as before while its ping already fails
+   */
+  drain(delayMs: number = this.#settings.drainDelayMs): void {
+    if (this.#stage === "draining" || this.#stage === "gone") return;
+    this.#stage = "draining";
+    this.#isExpected = true;
+    this.#clearTimers();
+    const { drainTimeoutMs } = this.#settings;
+    if (this.#channel !== undefined) this.#channel.send({ type: "drain", delayMs });
+    else this.#after(delayMs, () => this.#signal(stopSignalOf(this.pid)));
+    if (drainTimeoutMs === 0) return;
+    this.#after(delayMs + drainTimeoutMs + RUNG_MS, () => this.#escalate(drainTimeoutMs));
+  }
+
+  /** Ends it at once, with all its children. */
+  kill(reason: string): void {
+    if (this.#stage === "gone") return;
+    this.#isExpected = true;
+    this.#clearTimers();
+    this.#logger.debug({ pid: this.pid, reason }, "killing a worker");
+    this.#signal("SIGKILL", true);
+  }
+
+  /**
+   * Judges it; about once a second. `wasAsleep`: the manager itself did not run meanwhile (a suspended machine), so
+   * silence proves nothing.
+   */
+  check(wasAsleep: boolean): void {
+    if (this.#stage === "gone") return;
+    if (wasAsleep) this.#beatAt = this.#now();
+    if (this.#channel === undefined) this.#memoryBytes = memoryOf(this.pid);
+    if (this.#stage !== "ready") return;
+    if (this.#memoryBytes !== undefined) this.#judgeMemory(this.#memoryBytes);
+    if (this.#channel === undefined) return;
+    const silentMs = this.#now() - this.#beatAt;
+    const judgement = judgeSilence(this.#settings, silentMs, () => this.#requests()[0]);
+    if (judgement === "stuck") void this.#onStuck(silentMs);
+    else if (judgement === "slow") void this.#onSlow(silentMs);
+  }
+
+  get #isBusy(): boolean {
+    if (this.#stage !== "ready") return false;
+    return this.#beat?.isBusy === true || this.#lateMs > SILENT_MS;
+  }
+
+  /** How long overdue its next sign of life is. */
+  get #lateMs(): number {
+    return Math.max(0, Math.round(this.#now() - this.#beatAt) - 1000);
+  }
+
+  #requests(): readonly RequestSnapshot[] {
+    return this.#scoreboard?.read() ?? [];
+  }
+
+  // The channel
+
+  #open(line: Socket): Channel {
+    return new Channel(line, {
+      onMessage: (message) => this.#onMessage(readFromWorker(message)),
+      onBroken: (reason) => {
+        this.#logger.error({ pid: this.pid }, `a worker is replaced: ${reason}`);
+        this.kill("it broke the rules of its channel");
+      },
+      onEnd: () => {}, // the exit tells more
+    });
+  }
+
+  #onMessage(message: FromWorker): void {
+    switch (message.type) {
+      case "ready":
+        this.#onReady();
+        return;
+      case "failed":
+        this.#failure ??= message;
+        return;
+      case "beat":
+        this.#onBeat(message.beat);
+        return;
+      case "leaving": // it drains already, and its successor need not wait for its end
+        if (this.#stage !== "ready") return;
+        this.#logger.info(
+          { pid: this.pid },
+          "a worker was sent TERM: it finishes what it has and is replaced",
+        );
+        this.drain(0);
+        this.#sink.onChange(this);
+        return;
+      default:
+        this.#sink.onMessage(this, message);
+    }
+  }
+
+  #onReady(): void {
+    if (this.#stage !== "starting") return;
+    this.#stage = "ready";
+    this.#wasReady = true;
+    this.#clearTimers();
+    this.#beatAt = this.#now();
+    if (this.#channel !== undefined) this.#idleSince = this.#now();
+    this.#sink.onReady(this);
+  }
+
+  #onBeat(beat: Beat): void {
+    const wasBusy = this.#isBusy;
+    this.#beat = beat;
+    this.#beatAt = this.#now();
+    this.#isExamined = false;
+    if (beat.openRequests > 0) this.#idleSince = undefined;
+    else this.#idleSince ??= this.#now();
+    if (this.#stage !== "ready") return;
+    if (this.#maxRequests > 0 && beat.requests >= this.#maxRequests) this.askToRetire("maxRequests");
+    this.#judgeMemory(beat.memoryBytes);
+    if (wasBusy !== this.#isBusy) this.#sink.onChange(this);
+  }
+
+  #judgeMemory(bytes: number): void {
+    if (this.#maxMemoryBytes > 0 && bytes > this.#maxMemoryBytes) this.askToRetire("maxMemory");
+  }
+
+  #onNotReady(timeoutMs: number): void {
+    this.#failure ??= {
+      stage: "app",
+      isPlacePrinted: false,
+      message: `the application was not ready within ${timeoutMs} ms (readyTimeout): a top-level await that does not settle, or work that takes longer`,
+    };
+    this.#signal("SIGKILL", true);
+  }
+
+  // The watchdog
+
+  #examine(silentMs: number, isStuck: boolean): Promise<SlowReport> {
+    const { requestSlowlogTraceDepth: depth } = this.#settings;
+    const worker = { pid: this.pid, inspector: this.#inspector };
+    return examine(worker, { silentMs, isStuck, depth, known: this.#requests() });
+  }
+
+  async #onStuck(silentMs: number): Promise<void> {
+    if (this.#isExamined) return;
+    this.#isExamined = true;
+    const report = await this.#examine(silentMs, true);
+    if (this.#stage !== "ready") return; // it has ended by itself
+    this.#sink.onSlow(this, report);
+    this.#retire = "stuck";
+    this.#failure ??= {
+      stage: "app",
+      isPlacePrinted: false,
+      message: `its event loop stood still for ${Math.round(silentMs)} ms`,
+    };
+    this.#signal("SIGKILL", true);
+  }
+
+  async #onSlow(silentMs: number): Promise<void> {
+    if (this.#isExamined) return;
+    this.#isExamined = true;
+    this.#sink.onSlow(this, await this.#examine(silentMs, false));
+    // The episode goes on: it may still become stuck.
+    this.#after(SILENT_MS, () => {
+      this.#isExamined = false;
+    });
+  }
+
+  // The end
+
+  #escalate(timeoutMs: number): void {
+    this.#logger.warn(
+      { pid: this.pid, requests: this.#requests().length },
+      `a worker did not end within its drainTimeout of ${timeoutMs} ms: TERM, then KILL`,
+    );
+    this.#signal("SIGTERM");
+    this.#after(RUNG_MS, () => this.#signal("SIGKILL", true));
+  }
+
+  #onSpawnError(error: Error): void {
+    if (this.pid !== 0) return; // a signal that could not be sent: it is gone
+    this.#failure ??= {
+      stage: "boot",
+      isPlacePrinted: false,
+      message: `the process could not be started: ${error.message}`,
+    };
+    this.#onExit(null, null);
+  }
+
+  #onExit(code: number | null, signal: NodeJS.Signals | null): void {
+    if (this.#stage === "gone") return;
+    const wasReady = this.#wasReady;
+    this.#stage = "gone";
+    this.#clearTimers();
+    // Whatever it has started and left behind must not hold the socket.
+    this.#signal("SIGKILL", true);
+    const lost = code === 0 ? [] : this.#requests();
+    const livedMs = this.#now() - this.#bornAt;
+    const finish = (): void => {
+      for (const output of this.#outputs) output.flush();
+      for (const pipe of [this.#child.stdout, this.#child.stderr]) pipe?.destroy();
+      this.#clearTimers();
+      this.#channel?.close();
+      this.#cleanUp();
+      const words = describeEnd(code, signal, this.#failure, this.#tail.lines);
+      const isApp = words.isApp || (this.#failure === undefined && this.#channel === undefined);
+      const isExpected = this.#isExpected;
+      this.#sink.onEnded(this, { wasReady, isExpected, livedMs, code, signal, lost, ...words, isApp });
+    };
+    const outputsEnd = Promise.all(this.#outputs.map((output) => output.ended));
+    const timeUp = new Promise<void>((resolve) => this.#after(OUTPUT_MS, resolve));
+    void Promise.race([outputsEnd, timeUp]).then(finish);
+  }
+
+  #capture(stream: Readable | null, name: "stdout" | "stderr"): void {
+    if (stream === null) return;
+    const onLine = (line: string): void => {
+      if (name === "stderr" && this.#inspector.offer(line)) return;
+      this.#tail.push(line);
+      this.#sink.onLine(this, name, line);
+    };
+    this.#outputs.push(captureLines(stream, onLine));
+  }
+
+  #signal(signal: NodeJS.Signals, isForAll = false): void {
+    const problem = sendSignal(this.pid, signal, isForAll);
+    if (problem !== undefined)
+      this.#logger.error({ pid: this.pid, signal }, `a worker cannot be signalled: ${problem}`);
+  }
+
+  #after(ms: number, action: () => void): void {
+    this.#timers.push(setTimeout(action, ms));
+  }
+
+  #clearTimers(): void {
+    for (const timer of this.#timers) clearTimeout(timer);
+    this.#timers = [];
+  }
+}

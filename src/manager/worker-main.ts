@@ -1,0 +1,4 @@
+/** What `node` runs in a worker process. */
+import { Worker } from "./worker.ts";
+
+new Worker();

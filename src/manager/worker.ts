@@ -1,0 +1,292 @@
+/**
+ * A worker: one process of a pool that runs a JavaScript application. It is told everything over its channel, accepts
+ * on the sockets it inherited, gives account of itself about once a second, and leaves when it is told to or when the
+ * manager is gone.
+ *
+ *     BOOTING --settings, application loaded, listening--> SERVING --drain, TERM, manager gone--> DRAINING --> exit 0
+ *        └── exit 3 (the worker could not be set up) or 4 (the application could not be loaded)
+ *
+ * What a signal to the whole process group means is the manager's to say: here INT, HUP and QUIT mean nothing.
+ */
+import { performance } from "node:perf_hooks";
+import { handlerFor } from "../adapters/app.ts";
+import { PosternError } from "../base/errors.ts";
+import { type LogFields, type Logger, stderrLogger } from "../base/log.ts";
+import type { Exchange, Handler } from "../server/exchange.ts";
+import { forgetProxyHeader } from "../server/plain-cgi.ts";
+import { exitSoon, survivePipes } from "../server/process.ts";
+import { Server } from "../server/server.ts";
+import {
+  type Beat,
+  type Channel,
+  channelToManager,
+  type FromWorker,
+  readStart,
+  SCOREBOARD_FD,
+  type ToWorker,
+  type WorkerSettings,
+} from "./channel.ts";
+import { type Front, openFront } from "./front.ts";
+import { isListening, loadApplication, showPlace } from "./load-app.ts";
+import { dropPrivileges } from "./preamble.ts";
+import { Scoreboard } from "./scoreboard.ts";
+import { StatusPage } from "./status-page.ts";
+
+const BEAT_MS = 1000;
+/** How long before the channel must say what to do, ms. */
+const START_TIMEOUT_MS = 10000;
+/** A worker whose event loop is busy for more than this share of a second is busy. */
+const BUSY_UTILISATION = 0.8;
+
+/** More cut requests are counted, not listed. */
+const MOST_LISTED = 256;
+
+const EXIT_BOOT = 3;
+const EXIT_APP = 4;
+
+export class Worker {
+  readonly #channel: Channel;
+  readonly #scoreboard = new Scoreboard(SCOREBOARD_FD);
+  readonly #statusPage: StatusPage;
+  #server: Server | undefined = undefined;
+  #front: Front | undefined = undefined;
+  #settings: WorkerSettings | undefined = undefined;
+  #isDraining = false;
+  #wasBusy = false;
+  #lastBeat: number;
+  #lastUtilisation = performance.eventLoopUtilization();
+  #loopDelayMs = 0;
+
+  constructor() {
+    this.#lastBeat = performance.now();
+    this.#channel = channelToManager({
+      onMessage: (message) => this.#onMessage(message as ToWorker),
+      onBroken: () => {},
+      onEnd: () => this.#onManagerGone(),
+    });
+    this.#statusPage = new StatusPage((id, query) => this.#tell({ type: "status", id, query }));
+    survivePipes();
+    for (const signal of ["SIGINT", "SIGHUP", "SIGQUIT"] as const) process.on(signal, () => {});
+    process.on("SIGTERM", () => this.#onTerm());
+    // The watchdog asks for it through the inspector, while the event loop stands still.
+    Object.defineProperty(globalThis, Symbol.for("postern.requests"), {
+      value: () => this.#scoreboard.list(),
+    });
+    setTimeout(() => {
+      if (this.#settings === undefined) this.#fail("boot", new Error("no manager talks to this worker"));
+    }, START_TIMEOUT_MS).unref();
+  }
+
+  #onMessage(message: ToWorker): void {
+    switch (message.type) {
+      case "start":
+        if (this.#settings !== undefined) return;
+        this.#settings = readStart(message);
+        void this.#start(this.#settings);
+        return;
+      case "drain":
+        this.#drain(message.delayMs);
+        return;
+      case "status":
+        this.#statusPage.answer(message.id, message.text, message.contentType);
+        return;
+    }
+  }
+
+  async #start(settings: WorkerSettings): Promise<void> {
+    process.title = `postern: worker ${settings.pool}`;
+    let server: Server;
+    let handler: Handler = unloaded;
+    try {
+      if (settings.umask !== undefined) process.umask(settings.umask);
+      dropPrivileges(settings.user, settings.group);
+      process.chdir(settings.chdir);
+      server = this.#makeServer((exchange) => handler(exchange), settings);
+    } catch (error) {
+      this.#fail("boot", error);
+      return;
+    }
+    try {
+      forgetProxyHeader();
+      // An await that nothing will ever settle ends the process, as it does without us.
+      this.#channel.keepAlive(false);
+      handler = handlerFor(await loadApplication(settings.file));
+      this.#channel.keepAlive(true);
+    } catch (error) {
+      this.#fail("app", error);
+      return;
+    }
+    if (isListening()) {
+      server.options.logger.warn(
+        {},
+        "the application listens on a port of its own, which the web server does not guard: remove its listen()",
+      );
+    }
+    try {
+      if (settings.sockets.length > 0) await server.listen();
+      if (settings.httpFd !== undefined) {
+        this.#front = await openFront(server.handler, {
+          address: `fd:${settings.httpFd}`,
+          files: settings.static,
+          server: {
+            ...settings.frontOptions,
+            logger: server.options.logger,
+            development: server.options.development,
+          },
+          hooks: { observer: this.#scoreboard },
+          ...(settings.frontFolder !== undefined && { folder: settings.frontFolder }),
+        });
+      }
+    } catch (error) {
+      this.#fail("boot", error);
+      return;
+    }
+    this.#server = server;
+    this.#tell({ type: "ready" });
+    this.#beat();
+    setInterval(() => this.#beat(), BEAT_MS).unref();
+    if (this.#isDraining) this.#close(0);
+  }
+
+  #makeServer(handler: Handler, settings: WorkerSettings): Server {
+    const { sockets, statusPath, options } = settings;
+    const bind = sockets.map(({ fd }) => `fd:${fd}`);
+    return new Server(
+      handler,
+      { ...options, bind, logger: this.#logger(settings) },
+      {
+        observer: this.#scoreboard,
+        isShared: true,
+        onBusy: () => this.#beat(),
+        onCut: (reason: string) => this.#logCut(reason),
+        ...(statusPath !== undefined && {
+          statusPath,
+          onStatus: (exchange: Exchange) => this.#statusPage.ask(exchange),
+        }),
+      },
+    );
+  }
+
+  /** Messages of the server go to the manager's log, with the worker's pid; the application's output is captured. */
+  #logger(settings: WorkerSettings): Logger {
+    const fallback = stderrLogger();
+    const at =
+      (level: keyof Logger) =>
+      (fields: LogFields, message: string): void => {
+        if (!this.#tell({ type: "log", level, message, fields: plain(fields) })) {
+          fallback[level](fields, message);
+        }
+      };
+    const silent = (): void => {};
+    return {
+      debug: settings.logLevel === "debug" ? at("debug") : silent,
+      info: at("info"),
+      warn: at("warn"),
+      error: at("error"),
+    };
+  }
+
+  /** How many there are is said by the server; here, which they are. */
+  #logCut(reason: string): void {
+    const now = Date.now();
+    for (const { method, url, client, startedAt } of this.#scoreboard.list().slice(0, MOST_LISTED)) {
+      const fields = { client, afterMs: now - startedAt, reason };
+      this.#tell({ type: "log", level: "warn", message: `  request cut: ${method} ${url}`, fields });
+    }
+  }
+
+  #beat(): void {
+    const server = this.#server;
+    if (server === undefined) return;
+    const now = performance.now();
+    const utilisation = performance.eventLoopUtilization(this.#lastUtilisation);
+    const sinceMs = now - this.#lastBeat;
+    if (sinceMs >= BEAT_MS) {
+      // The timer was due a second after the last one.
+      this.#loopDelayMs = sinceMs - BEAT_MS;
+      this.#lastBeat = now;
+      this.#lastUtilisation = performance.eventLoopUtilization();
+      this.#wasBusy = utilisation.utilization > BUSY_UTILISATION;
+    }
+    const { load } = server;
+    const front = this.#front?.server.load;
+    const beat: Beat = {
+      requests: load.acceptedRequests + (front?.acceptedRequests ?? 0),
+      openRequests: load.openRequests + (front?.openRequests ?? 0),
+      connections: load.connections + (front?.connections ?? 0),
+      acceptedConnections: load.acceptedConnections,
+      slowRequests: load.slowRequests,
+      isBusy: server.isBusy || this.#wasBusy,
+      loopDelayMs: Math.round(this.#loopDelayMs),
+      loopUtilisation: utilisation.utilization,
+      memoryBytes: process.memoryUsage.rss(),
+    };
+    this.#tell({ type: "beat", beat });
+  }
+
+  /** From somebody else: the manager says "drain", and TERM only to a worker that did not come to an end. */
+  #onTerm(): void {
+    if (!this.#isDraining && this.#server !== undefined) this.#tell({ type: "leaving" });
+    this.#drain(0);
+  }
+
+  #drain(delayMs: number): void {
+    if (this.#isDraining) return;
+    this.#isDraining = true;
+    if (this.#server !== undefined) this.#close(delayMs);
+    else exitSoon(0); // nothing was begun: however long the application would still take to load
+  }
+
+  #close(delayMs: number): void {
+    const parts = [this.#server?.drainSoon(delayMs), this.#closeFront(delayMs)];
+    void Promise.all(parts).then(() => {
+      this.#beat(); // the last account
+      this.#channel.finish();
+      exitSoon(0);
+    });
+  }
+
+  #closeFront(delayMs: number): Promise<unknown> | undefined {
+    const front = this.#front;
+    if (front === undefined) return undefined;
+    return new Promise((resolve) => setTimeout(resolve, delayMs)).then(() => front.close());
+  }
+
+  #onManagerGone(): void {
+    if (this.#isDraining) return;
+    if (this.#server === undefined) process.exit(EXIT_BOOT);
+    stderrLogger().warn({}, "the manager is gone: this worker finishes what it has and ends");
+    this.#drain(0);
+  }
+
+  #fail(stage: "boot" | "app", error: unknown): void {
+    this.#isDraining = true; // the exit code is set here, whatever the end of the channel would make of it
+    const message =
+      error instanceof PosternError ? error.message : String((error as Error | undefined)?.stack ?? error);
+    const { cause } = Object(error) as { cause?: unknown };
+    const isPlacePrinted = cause instanceof SyntaxError;
+    this.#tell({ type: "failed", stage, message: message.slice(0, 20000), isPlacePrinted });
+    const exitCode = stage === "boot" ? EXIT_BOOT : EXIT_APP;
+    this.#isDraining = true; // or the manager's answer to our finish() looks as if it were gone
+    this.#channel.finish();
+    if (cause instanceof SyntaxError) showPlace(cause, exitCode);
+    else exitSoon(exitCode);
+  }
+
+  #tell(message: FromWorker): boolean {
+    return this.#channel.send(message);
+  }
+}
+
+function unloaded(): never {
+  throw new Error("a request came before the application was loaded");
+}
+
+/** Fields as JSON can carry them: errors become text. */
+function plain(fields: LogFields): object {
+  const result: Record<string, unknown> = {};
+  for (const [name, value] of Object.entries(fields)) {
+    result[name] = value instanceof Error ? (value.stack ?? String(value)) : value;
+  }
+  return result;
+}
