@@ -1,5 +1,5 @@
 /** `postern serve` as people use it: every mistake is one sentence with a remedy, an exit code, and nothing left behind. */
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
@@ -12,6 +12,8 @@ import { temporaryFolder } from "../support/temp.ts";
 import { waitFor } from "../support/wait.ts";
 
 const CLI = join(repositoryRoot, "dist", "cli", "main.js");
+/** Until a line comes, on a machine that does much else at the time. */
+const SOON = { timeoutMs: 20_000 };
 let folder: string;
 let env: NodeJS.ProcessEnv;
 
@@ -32,33 +34,69 @@ beforeAll(async () => {
     "listens.js": 'import http from "node:http"; http.createServer().listen(0);',
     "listens-too.js":
       'import http from "node:http"; const s = http.createServer((q, r) => r.end("x")); s.listen(0); export default s;',
-    "typed.ts": "enum Word { Hi = 'hi' } export default { fetch: (): Response => new Response(Word.Hi) };",
+    "typed.ts": "const word: string = 'hi'; export default { fetch: (): Response => new Response(word) };",
     "commonjs/package.json": '{ "type": "commonjs" }',
     "commonjs/esm.js": 'import "node:fs"; export default 1;',
     "commonjs/app.js": "module.exports = (req, res) => res.end('cjs');",
   };
   mkdirSync(join(folder, "commonjs"));
   mkdirSync(join(folder, "tmp"));
-  env = { ...process.env, TMPDIR: join(folder, "tmp") };
+  env = { ...process.env, TMPDIR: join(folder, "tmp"), POSTERN_RUN_DIR: join(folder, "run") };
   for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, name), text);
 });
 
-const serve = (...args: string[]) =>
-  run(process.execPath, [CLI, "serve", ...args], { cwd: folder, env, timeoutMs: 15_000, input: "" });
+const postern = (...args: string[]) =>
+  run(process.execPath, [CLI, ...args], { cwd: folder, env, timeoutMs: 30_000, input: "" });
+const serve = (...args: string[]) => postern("serve", ...args);
 
-/** Where gateways keep their private sockets: nobody else's are in this folder. */
-const leftOver = (): string[] =>
-  readdirSync(join(folder, "tmp")).filter((name) => name.startsWith("postern"));
+/** `slow.js` on a unix socket and over HTTP; waits until it serves. */
+async function serveBoth(...flags: string[]) {
+  const port = await freePort();
+  const socket = join(temporaryFolder("b"), "both.sock");
+  const args = [CLI, "serve", "slow.js", "--bind", `unix:${socket}`, "--http", `127.0.0.1:${port}`, ...flags];
+  const app = start(process.execPath, args, { cwd: folder, env });
+  await app.waitForLine(/open http/, SOON);
+  return { app, socket, url: `http://127.0.0.1:${port}/` };
+}
+
+/** What a manager leaves that it should not: control sockets, and temporary files of its own. */
+const leftOver = (): string[] => [
+  ...(existsSync(join(folder, "run")) ? readdirSync(join(folder, "run")) : []),
+  ...readdirSync(join(folder, "tmp")).filter((name) => name.startsWith("postern")),
+];
 
 describe("postern serve", () => {
   const mistakes: readonly [what: string, args: readonly string[], code: number, says: RegExp][] = [
-    ["no address", ["busy.js"], 2, /nothing to listen on: name an address \(postern serve busy\.js --bind/],
-    ["no file", [], 2, /missing required argument 'file'\n\(postern serve --help/],
+    [
+      "no address",
+      ["busy.js"],
+      2,
+      /nothing to listen on: name an address \(postern serve \S*busy\.js --bind/,
+    ],
+    [
+      "no file",
+      [],
+      2,
+      /nothing to run: name an application \(postern serve app\.js\), or write a postern\.config/,
+    ],
+    ["a missing configuration", ["--config", "gone.ts"], 2, /gone\.ts/],
+    ["both", ["app.js", "--bind", "unix:./x", "--bnd"], 2, /unknown option '--bnd'/],
     ["a misspelt flag", ["app.js", "--bnd", "x"], 2, /unknown option '--bnd'\n\(Did you mean --bind\?\)/],
     ["a bad address", ["app.js", "--bind", "9000"], 2, /--bind "9000": for TCP write 127\.0\.0\.1:9000/],
     ["a public address", ["app.js", "--bind", "0.0.0.0:0"], 2, /say who may connect with --allowed-clients/],
-    ["a bad mode", ["busy.js", "--bind", "unix:./x", "--mode", "999"], 2, /--mode: "999" cannot be used/],
-    ["--static alone", ["app.js", "--static", "."], 2, /--static needs --http/],
+    [
+      "a bad mode",
+      ["busy.js", "--bind", "unix:./x", "--listen-mode", "999"],
+      2,
+      /--listen-mode: "999" cannot be used/,
+    ],
+    ["--static alone", ["app.js", "--bind", "unix:./x", "--static", "."], 2, /--static\)? needs (--)?http/],
+    [
+      "a bad number of workers",
+      ["app.js", "--bind", "unix:./x", "--workers", "-1"],
+      2,
+      /--workers: "-1" cannot be used/,
+    ],
     ["a missing file", ["gone.js", "--bind", "unix:./x"], 4, /there is no file .*gone\.js/],
     ["a syntax error", ["syntax.js", "--bind", "unix:./x"], 4, /could not be loaded:[\s\S]*syntax\.js:2\n/],
     [
@@ -73,7 +111,7 @@ describe("postern serve", () => {
       4,
       /could not be loaded:\nError: no database\n {4}at /,
     ],
-    ["an await for ever", ["waits.js", "--bind", "unix:./x"], 13, /a top-level await that never settles/],
+    ["an await for ever", ["waits.js", "--bind", "unix:./x"], 4, /a top-level await that never settles/],
     [
       "no application",
       ["nothing.js", "--bind", "unix:./x"],
@@ -121,8 +159,8 @@ describe("postern serve", () => {
       cwd: folder,
       env,
     });
-    await app.waitForLine(/the application listens on a port of its own/);
-    await app.waitForLine(/listening for FastCGI/);
+    await app.waitForLine(/the application listens on a port of its own/, SOON);
+    await app.waitForLine(/listening pool=/, SOON);
     await app.stop();
     expect(existsSync(socket)).toBe(false);
   });
@@ -139,7 +177,7 @@ describe("postern serve", () => {
         cwd: "/",
         env,
       });
-      await app.waitForLine(/open http/);
+      await app.waitForLine(/open http/, SOON);
       expect((await request(`http://127.0.0.1:${port}/`)).text, file).toBe(text);
       await app.stop();
     }
@@ -162,40 +200,82 @@ describe("postern serve", () => {
     expect(finished.code).toBe(0);
   });
 
-  it("closes the sockets of web servers at once on TERM, finishes what the gateway has begun, and leaves nothing", async () => {
-    const port = await freePort();
-    const socket = join(folder, "both.sock");
-    const args = [CLI, "serve", "slow.js", "--bind", `unix:${socket}`, "--http", `127.0.0.1:${port}`];
-    const app = start(process.execPath, args, { cwd: folder, env });
-    await app.waitForLine(/open http/);
-    const answer = request(`http://127.0.0.1:${port}/`);
-    await app.waitForLine(/asked/);
-    // Twice, as a process group gets it when a parent passes it on.
-    app.signal("SIGTERM");
-    app.signal("SIGTERM");
-    await waitFor(() => !existsSync(socket), { what: "the socket to go" });
-    expect((await answer).text).toBe("ab");
-    expect((await app.exited).code).toBe(0);
+  for (const [where, flags] of [
+    ["under a manager", []],
+    ["in one process", ["--workers", "0"]],
+  ] as const) {
+    it(`closes the sockets of web servers at once on TERM, finishes what the gateway has begun, and leaves nothing, ${where}`, async () => {
+      const { app, socket, url } = await serveBoth(...flags);
+      const answer = request(url);
+      await app.waitForLine(/asked/, SOON);
+      // Twice, as a process group gets it when a parent passes it on.
+      app.signal("SIGTERM");
+      app.signal("SIGTERM");
+      await waitFor(() => !existsSync(socket), { ...SOON, what: "the socket to go" });
+      expect((await answer).text).toBe("ab");
+      expect((await app.exited).code).toBe(0);
+      expect(leftOver()).toEqual([]);
+    });
+
+    it(`exits at once on a second signal, and leaves nothing then either, ${where}`, async () => {
+      const { app, socket, url } = await serveBoth(...flags);
+      const answer = request(url).then(
+        ({ status }) => (status === 200 ? "whole" : "cut"),
+        () => "cut",
+      );
+      await app.waitForLine(/asked/, SOON);
+      app.signal("SIGTERM");
+      await app.waitForLine(/ (?:draining|stopping) /, SOON);
+      app.signal("SIGINT");
+      // A stop that was asked for is no failure to a manager; a single process has cut somebody off.
+      expect((await app.exited).code).toBe(flags.length === 0 ? 0 : 1);
+      expect(await answer).toBe("cut");
+      expect(existsSync(socket)).toBe(false);
+      // A worker that was killed could not take the private folder of its gateway with it.
+      if (flags.length === 0) rmSync(join(folder, "tmp"), { recursive: true });
+      mkdirSync(join(folder, "tmp"), { recursive: true });
+      expect(leftOver()).toEqual([]);
+    });
+  }
+
+  it("serves in one process with --workers 0, and without a control socket", async () => {
+    const { app, url } = await serveBoth("--workers", "0");
+    expect(leftOver().filter((name) => name.endsWith(".sock"))).toEqual([]);
+    expect((await request(url)).text).toBe("ab");
+    await app.stop();
+  });
+
+  it("refuses what one process cannot do", async () => {
+    const finished = await serve("--workers", "0", "--bind", "unix:./x");
+    expect(finished.stderr).toMatch(/nothing to run: name an application/);
+    expect(finished.code).toBe(2);
+  });
+});
+
+describe("postern config show", () => {
+  it("says what a start would do, and starts nothing", async () => {
+    const shown = await postern("config", "show", "app.js", "--bind", "unix:./x", "--workers", "3");
+    expect(shown.stdout).toMatch(/maxChildren.*3/);
+    expect(shown.code).toBe(0);
+    expect(existsSync(join(folder, "x"))).toBe(false);
     expect(leftOver()).toEqual([]);
   });
 
-  it("exits at once on a second signal, and leaves nothing then either", async () => {
-    const port = await freePort();
-    const socket = join(folder, "twice.sock");
-    const args = [CLI, "serve", "slow.js", "--bind", `unix:${socket}`, "--http", `127.0.0.1:${port}`];
-    const app = start(process.execPath, args, { cwd: folder, env });
-    await app.waitForLine(/open http/);
-    const answer = request(`http://127.0.0.1:${port}/`).then(
-      () => "whole",
-      () => "cut",
-    );
-    await app.waitForLine(/asked/);
-    app.signal("SIGTERM");
-    await app.waitForLine(/draining/);
-    app.signal("SIGINT");
-    expect((await app.exited).code).toBe(1);
-    expect(await answer).toBe("cut");
-    expect(existsSync(socket)).toBe(false);
-    expect(leftOver()).toEqual([]);
+  it("tells a mistake as a start would", async () => {
+    const shown = await postern("config", "show", "app.js", "--bind", "9000");
+    expect(shown.stderr).toMatch(/^postern: --bind "9000": for TCP write 127\.0\.0\.1:9000/);
+    expect(shown.code).toBe(2);
   });
+});
+
+describe("without a manager", () => {
+  for (const command of [["status"], ["reload"], ["stop"], ["scale", "2"], ["workers"], ["logs", "reopen"]]) {
+    it(`postern ${command.join(" ")} says so in a sentence, and exits with 2`, async () => {
+      const { code, stdout, stderr } = await postern(...command);
+      expect(stderr).toMatch(/^postern: no manager runs .*\n?.*postern serve/);
+      expect(stderr).not.toMatch(/^ {4}at /m);
+      expect(stdout).toBe("");
+      expect(code).toBe(2);
+    });
+  }
 });
