@@ -13,12 +13,17 @@ import { packageVersion } from "./version.ts";
 export async function runManager(request: LoadRequest): Promise<ExitCode> {
   const { configuration, notes } = await loadConfiguration(request);
   const host = new Host(configuration, process.env);
-  for (const note of notes) host.logger.warn({}, note);
+  const told = new Set<string>();
+  const tell = (all: readonly string[]): void => {
+    for (const note of all) if (!told.has(note)) host.logger.warn({}, note);
+    for (const note of all) told.add(note);
+  };
+  tell(notes);
   const manager = new Manager({
     configuration,
     reread: async () => {
       const again = await loadConfiguration(request);
-      for (const note of again.notes) host.logger.warn({}, note);
+      tell(again.notes);
       return again.configuration;
     },
     host,

@@ -8,7 +8,7 @@ import { isAbsolute } from "node:path";
 import type { Logger } from "../base/log.ts";
 
 /** The descriptor a worker finds its end under. */
-export const CHANNEL_FD = 3;
+const CHANNEL_FD = 3;
 /** The descriptor of its scoreboard. */
 export const SCOREBOARD_FD = 4;
 /** The first of its listening sockets. */

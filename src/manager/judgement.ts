@@ -57,6 +57,8 @@ export function jittered(limit: number): number {
 
 /** Exit code of a worker that could not be set up. With any other it was the application that ended the process. */
 const BOOT_EXIT_CODE = 3;
+/** What Node prints behind an error that nobody needs who has the place. */
+const OF_NODE = /^\s*$|^ +at .*\bnode:internal|^Node\.js v\d/;
 
 /** Why a worker ended, in words. @param told what it said itself @param printed its last lines */
 export function describeEnd(
@@ -64,12 +66,13 @@ export function describeEnd(
   signal: NodeJS.Signals | null,
   told: Omit<Failed, "type"> | undefined,
   printed: readonly string[],
-): Pick<WorkerEnd, "how" | "failure" | "isApp"> {
+): Pick<WorkerEnd, "how" | "said" | "failure" | "isApp"> {
   const how = signal !== null ? `signal ${signal}` : code !== null ? `exit code ${code}` : "it never ran";
+  const lines = printed.filter((line) => !OF_NODE.test(line)).map((line) => line.replace(/^postern: /, ""));
   if (told === undefined) {
-    const failure = printed.join("\n").replace(/^postern: /gm, "");
-    return { how, failure, isApp: code !== null && code !== BOOT_EXIT_CODE };
+    return { how, said: "", failure: lines.join("\n"), isApp: code !== null && code !== BOOT_EXIT_CODE };
   }
-  const lines = told.isPlacePrinted ? [told.message, ...printed] : [told.message];
-  return { how, failure: lines.join("\n"), isApp: told.stage === "app" };
+  const said = told.message.trimEnd();
+  const failure = told.isPlacePrinted ? [said, ...lines].join("\n") : said;
+  return { how, said, failure, isApp: told.stage === "app" };
 }

@@ -1,4 +1,5 @@
 /** How the process of a worker is started: its command, environment, descriptors and first message. */
+import { type ChildProcess, spawn } from "node:child_process";
 import { chownSync, existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -11,7 +12,7 @@ import { findUser } from "../server/accounts.ts";
 import type { HeldSocket } from "../server/held-socket.ts";
 import { FIRST_SOCKET_FD, type ToWorker, type WorkerSettings } from "./channel.ts";
 import { workerEnvironment } from "./environment.ts";
-import { findLaunchTools, planLaunch } from "./preamble.ts";
+import { type LaunchTools, planLaunch } from "./preamble.ts";
 import { findProgram } from "./programs.ts";
 import { ScoreboardFile } from "./scoreboard.ts";
 import type { Launching } from "./worker-sink.ts";
@@ -25,6 +26,7 @@ export interface LaunchContext {
   readonly logLevel: LogLevelName;
   /** The manager's own environment. */
   readonly env: NodeJS.ProcessEnv;
+  readonly tools: LaunchTools;
 }
 
 /**
@@ -46,7 +48,7 @@ function launchApp(context: LaunchContext, file: string, id: number, generation:
   };
   const { rlimitFiles } = pool;
   const node = [process.execPath, ...pool.nodeArgs, "--inspect-port=127.0.0.1:0", WORKER_PROGRAM];
-  const launch = planLaunch(node, rlimitFiles === undefined ? {} : { rlimitFiles }, { setpriv: undefined });
+  const launch = planLaunch(node, rlimitFiles === undefined ? {} : { rlimitFiles }, context.tools);
   // Not as descriptor 0: libuv makes 0 to 2 blocking in a child, and with that every worker's accept(2), since they
   // all share the one open socket (docs/adr/0013).
   const extra = [...sockets, ...(http === undefined ? [] : [http])];
@@ -82,6 +84,7 @@ function launchApp(context: LaunchContext, file: string, id: number, generation:
     uid: undefined,
     gid: undefined,
     stdio: ["ignore", "pipe", "pipe", "pipe", scoreboard.fd, ...extra.map(({ fd }) => fd)],
+    address: undefined,
     start,
     scoreboard,
     cleanUp(): void {
@@ -133,8 +136,7 @@ function launchCommand(context: LaunchContext, command: readonly string[]): Laun
     ...(user !== undefined && { user }),
     ...(group !== undefined && { group }),
   };
-  const becomes = user !== undefined || group !== undefined;
-  const launch = planLaunch(command, needs, becomes ? findLaunchTools(context.env) : { setpriv: undefined });
+  const launch = planLaunch(command, needs, context.tools);
   const [socket] = sockets;
   const env = workerEnvironment(pool, context.env);
   checkProgram(command[0] ?? "", env["PATH"]);
@@ -146,6 +148,7 @@ function launchCommand(context: LaunchContext, command: readonly string[]): Laun
     uid: launch.options.uid,
     gid: launch.options.gid,
     stdio: [socket?.fd ?? "ignore", "pipe", "pipe"],
+    address: socket?.address,
     start: undefined,
     scoreboard: undefined,
     cleanUp(): void {},
@@ -168,4 +171,18 @@ function webServerAddresses(pool: PoolSettings, socket: HeldSocket | undefined):
   const clients = pool.allowedClients ?? ["127.0.0.1"];
   const isList = clients.every((client) => client !== "any" && !client.includes("/"));
   return isList ? { FCGI_WEB_SERVER_ADDRS: clients.join(",") } : {};
+}
+
+/** @throws {Error} when the system cannot start a process */
+export function startProcess(launching: Launching): ChildProcess {
+  const { command, args, cwd, env, stdio, uid, gid } = launching;
+  return spawn(command, [...args], {
+    cwd,
+    env: { ...env },
+    stdio: [...stdio],
+    // A group of its own: a terminal's ctrl-C is the manager's to understand, and KILL reaches its children too.
+    detached: true,
+    ...(uid !== undefined && { uid }),
+    ...(gid !== undefined && { gid }),
+  });
 }

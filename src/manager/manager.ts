@@ -32,6 +32,9 @@ export interface ManagerOptions {
   readonly env: NodeJS.ProcessEnv;
 }
 
+/** Of a start that failed. */
+const EXIT_CODES = { setting: ExitCode.Usage, app: ExitCode.App, boot: ExitCode.Boot } as const;
+
 interface ReloadRequest {
   readonly pool: string | undefined;
   readonly mode: ReloadMode | undefined;
@@ -225,7 +228,7 @@ export class Manager implements Commands {
 
   #onStartFailed(pool: PoolRunner, how: StartOutcome): void {
     if (how.ok || this.#lifecycle.state !== "starting") return;
-    this.#exitCode = how.isApp ? ExitCode.App : ExitCode.Boot;
+    this.#exitCode = EXIT_CODES[how.fault];
     this.#failure = this.#pools.size > 1 ? `pool ${pool.name}: ${how.message}` : how.message;
     this.#step(this.#lifecycle.on("startFailed"));
     for (const one of this.#pools.all()) one.kill("the start failed");

@@ -1,7 +1,9 @@
 /** What a pool is given by the manager, and how its starts come out. */
+import { SettingError } from "../base/errors.ts";
 import type { Logger, LogLevelName } from "../base/log.ts";
 import type { HeldSocket } from "../server/held-socket.ts";
 import type { Guardian } from "./guardian.ts";
+import type { LaunchTools } from "./preamble.ts";
 import type { Clock } from "./worker-sink.ts";
 
 /** The sockets of a pool. */
@@ -18,6 +20,7 @@ export interface PoolHost {
   readonly write: (line: string) => void;
   readonly guardian: Guardian;
   readonly env: NodeJS.ProcessEnv;
+  readonly tools: LaunchTools;
   readonly now: Clock;
   /** A number that no other worker of this manager has. */
   nextWorkerId(): number;
@@ -32,4 +35,11 @@ export interface PoolHost {
 /** How the first generation, or a reload, came out. */
 export type StartOutcome =
   | { readonly ok: true }
-  | { readonly ok: false; readonly isApp: boolean; readonly message: string };
+  | { readonly ok: false; readonly fault: Fault; readonly message: string };
+
+/** Whose fault it is that something did not start: what was configured, the application, or neither. */
+export type Fault = "setting" | "app" | "boot";
+
+export function faultOf(error: unknown): Fault {
+  return error instanceof SettingError ? "setting" : "boot";
+}

@@ -39,7 +39,8 @@ export class PoolLog {
       livedMs: Math.round(end.livedMs),
     };
     const { logger } = this.#host;
-    if (end.isExpected && end.lost.length === 0) logger.info(fields, `worker ended: ${end.how}`);
+    const isQuiet = end.lost.length === 0 && (end.isExpected || (end.wasReady && end.code === 0));
+    if (isQuiet) logger.info(fields, `worker ended: ${end.how}`);
     else if (end.wasReady) {
       const what = end.isExpected ? "worker was ended" : "worker ended unexpectedly";
       // Of these, some may have carried a request that it had not read yet: nobody can tell.
@@ -47,8 +48,9 @@ export class PoolLog {
       logger.error({ ...fields, lostRequests: end.lost.length, connections }, `${what}: ${end.how}`);
     } else if (!end.isExpected) {
       logger.error(fields, `worker ended before it was ready: ${end.how}`);
-      if (end.failure === "") return;
-      for (const line of end.failure.split("\n")) logger.error({ pid: worker.pid }, `  ${line}`);
+      // What it printed is in the log already.
+      const text = this.#settings.catchWorkersOutput ? end.said : end.failure;
+      for (const line of text === "" ? [] : text.split("\n")) logger.error({ pid: worker.pid }, `  ${line}`);
     }
     this.#list(logger, "error", "request lost with its worker", worker.pid, end.lost);
   }
@@ -69,6 +71,8 @@ export class PoolLog {
       if (frames === undefined) {
         logger[level]({ pid }, `    there is no stack: ${why}`);
       }
+      if (frames?.length === 0)
+        logger[level]({ pid }, "    its event loop turns again; it waits for something");
       for (const frame of frames ?? []) {
         logger[level]({ pid }, `    ${frame.startsWith("…") ? "" : "at "}${frame}`);
       }

@@ -8,7 +8,7 @@ import type { PoolSnapshot } from "../status/snapshot.ts";
 import type { FromWorker } from "./channel.ts";
 import { launchWorker } from "./launch.ts";
 import { Pool, type PoolAction, type PoolPolicy, type ReloadMode } from "./pool.ts";
-import type { PoolHost, PoolSockets, StartOutcome } from "./pool-host.ts";
+import { faultOf, type PoolHost, type PoolSockets, type StartOutcome } from "./pool-host.ts";
 import { PoolLog } from "./pool-log.ts";
 import { PoolTotals } from "./pool-totals.ts";
 import { WorkerHandle } from "./worker-handle.ts";
@@ -18,7 +18,7 @@ const FIRST_GENERATION = 1;
 
 const NEW_WORKERS_ENDED: StartOutcome = {
   ok: false,
-  isApp: false,
+  fault: "app",
   message: "a new worker ended as soon as it was ready",
 };
 
@@ -86,7 +86,7 @@ export class PoolRunner implements WorkerSink {
   reload(settings: PoolSettings, sockets: PoolSockets, mode: ReloadMode): Promise<StartOutcome> {
     if (this.#pool.isReloading || this.#isStopping) {
       const why = this.#isStopping ? "the pool is stopping" : "another reload of this pool is under way";
-      return Promise.resolve({ ok: false, isApp: false, message: why });
+      return Promise.resolve({ ok: false, fault: "boot", message: why });
     }
     this.#next = { settings, sockets };
     this.#firstFailure = undefined;
@@ -116,7 +116,7 @@ export class PoolRunner implements WorkerSink {
   stop(): void {
     if (this.#isStopping) return;
     this.#isStopping = true;
-    this.#endReload({ ok: false, isApp: false, message: "the pool was stopped meanwhile" });
+    this.#endReload({ ok: false, fault: "boot", message: "the pool was stopped meanwhile" });
     this.#pool.stop();
     this.#act();
     this.#checkStopped();
@@ -261,14 +261,14 @@ export class PoolRunner implements WorkerSink {
   }
 
   #launchContext(pool: PoolSettings, sockets: PoolSockets): Parameters<typeof launchWorker>[0] {
-    const { env, logLevel } = this.#host;
-    return { pool, sockets: sockets.fastcgi, http: sockets.http, env, logLevel };
+    const { env, logLevel, tools } = this.#host;
+    return { pool, sockets: sockets.fastcgi, http: sockets.http, env, logLevel, tools };
   }
 
   #onNotSpawned(id: number, generation: number, error: unknown): void {
     const message = error instanceof Error ? error.message : String(error);
     this.#host.logger.error({ pool: this.name }, `a worker could not be started: ${message}`);
-    this.#fail({ ok: false, isApp: false, message });
+    this.#fail({ ok: false, fault: faultOf(error), message });
     this.#pool.ended({ id, generation, wasReady: false, isExpected: false, livedMs: 0 }, this.#host.now());
     this.#act();
   }
@@ -298,7 +298,7 @@ export class PoolRunner implements WorkerSink {
     if (!end.wasReady && !end.isExpected) {
       this.#fail({
         ok: false,
-        isApp: end.isApp,
+        fault: end.isApp ? "app" : "boot",
         message: end.failure === "" ? `${this.#program} ended with ${end.how}` : end.failure,
       });
     }

@@ -4,8 +4,9 @@ import type { PoolSettings } from "../config/types.ts";
 import { phpFpmStatusPage } from "../status/php-fpm.ts";
 import type { Host } from "./host.ts";
 import type { ReloadMode } from "./pool.ts";
-import type { PoolHost, StartOutcome } from "./pool-host.ts";
+import { faultOf, type PoolHost, type StartOutcome } from "./pool-host.ts";
 import { PoolRunner } from "./pool-runner.ts";
+import { findLaunchTools, type LaunchTools } from "./preamble.ts";
 import { RestartFile } from "./restart-file.ts";
 import { SocketStore } from "./socket-store.ts";
 
@@ -14,6 +15,7 @@ export class PoolSet {
   processMax: number;
   readonly #host: Host;
   readonly #env: NodeJS.ProcessEnv;
+  readonly #tools: LaunchTools;
   readonly #onEmpty: () => void;
   readonly #sockets: SocketStore;
   readonly #pools = new Map<string, PoolRunner>();
@@ -24,6 +26,7 @@ export class PoolSet {
   constructor(host: Host, env: NodeJS.ProcessEnv, processMax: number, onEmpty: () => void) {
     this.#host = host;
     this.#env = env;
+    this.#tools = findLaunchTools(env);
     this.processMax = processMax;
     this.#onEmpty = onEmpty;
     this.#sockets = new SocketStore(env);
@@ -75,7 +78,7 @@ export class PoolSet {
     try {
       return { name, how: await this.#replace(settings, mode) };
     } catch (error) {
-      return { name, how: { ok: false, isApp: false, message: messageOf(error) } };
+      return { name, how: { ok: false, fault: faultOf(error), message: messageOf(error) } };
     }
   }
 
@@ -120,6 +123,7 @@ export class PoolSet {
       guardian,
       now,
       env: this.#env,
+      tools: this.#tools,
       nextWorkerId: () => ++this.#lastWorkerId,
       mayStart: () => this.processMax === 0 || this.workerCount < this.processMax,
       statusPage: (name, query) => phpFpmStatusPage(this.#pools.get(name)!.snapshot(), Date.now(), query),

@@ -20,13 +20,8 @@ import { type Account, findAccount, findGroup } from "../server/accounts.ts";
 import { findProgram } from "./programs.ts";
 
 /** The part of a pool's settings that is done here. Leave out what the worker does itself. */
-export interface LaunchNeeds extends Partial<Pick<PoolSettings, "umask" | "rlimitFiles" | "user" | "group">> {
-  /**
-   * Ask the system to send TERM when the manager dies without a word, so that a program that knows nothing of it does
-   * not live on with the socket. Linux with setpriv (util-linux); elsewhere nothing happens.
-   */
-  readonly shouldDieWithManager?: boolean;
-}
+export interface LaunchNeeds
+  extends Partial<Pick<PoolSettings, "umask" | "rlimitFiles" | "user" | "group">> {}
 
 /** How to call `child_process.spawn`. */
 export interface Launch {
@@ -53,9 +48,8 @@ export function planLaunch(command: readonly string[], needs: LaunchNeeds, { set
   let words = command;
   let options: Launch["options"] = {};
   const steps = [...stepsFor(needs)];
-  if (setpriv !== undefined && (identity !== undefined || needs.shouldDieWithManager === true)) {
-    const death = needs.shouldDieWithManager === true ? ["--pdeathsig", "TERM"] : [];
-    words = [setpriv, ...(identity === undefined ? [] : setprivFlags(identity)), ...death, "--", ...words];
+  if (setpriv !== undefined && identity !== undefined) {
+    words = [setpriv, ...setprivFlags(identity), "--", ...words];
   } else if (identity !== undefined) {
     options = { ...(identity.uid === undefined ? {} : { uid: identity.uid }), gid: identity.gid };
     warnings.push(
@@ -81,7 +75,7 @@ export function findLaunchTools(env: NodeJS.ProcessEnv): LaunchTools {
   if (setpriv === undefined) return { setpriv };
   const help = spawnSync(setpriv, ["--help"], { encoding: "utf8", timeout: 5000 });
   const has = (option: string): boolean => `${help.stdout}${help.stderr}`.includes(option);
-  const isEnough = ["--init-groups", "--clear-groups", "--reuid", "--inh-caps", "--pdeathsig"].every(has);
+  const isEnough = ["--init-groups", "--clear-groups", "--reuid", "--inh-caps"].every(has);
   return { setpriv: isEnough ? setpriv : undefined };
 }
 

@@ -44,7 +44,7 @@ export interface Stack {
 }
 
 /** A worker answers with its open requests when the global of this name is called: `(): RequestSnapshot[]`. */
-export const REQUESTS_SYMBOL = "postern.requests";
+const REQUESTS_SYMBOL = "postern.requests";
 const MAX_REQUESTS = 20;
 /** Deeper stacks are of a recursion, whose other frames look the same. */
 const MAX_FRAMES = 200;

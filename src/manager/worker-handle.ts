@@ -7,7 +7,7 @@
  *
  * Knows nothing of pools: what an end means for them is told to the sink.
  */
-import { type ChildProcess, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import type { Socket } from "node:net";
 import type { Readable } from "node:stream";
 import type { Logger } from "../base/log.ts";
@@ -15,9 +15,10 @@ import type { RequestSnapshot, WorkerSnapshot, WorkerStage } from "../status/sna
 import { type Beat, Channel, type Failed, type FromWorker, readFromWorker } from "./channel.ts";
 import { InspectorUrl } from "./inspector.ts";
 import { describeEnd, examine, jittered, judgeSilence, SILENT_MS } from "./judgement.ts";
+import { startProcess } from "./launch.ts";
 import { type Capture, captureLines, OutputTail } from "./output.ts";
 import type { RetireReason, WorkerView } from "./pool.ts";
-import { memoryOf, sendSignal, stopSignalOf } from "./process-facts.ts";
+import { type Observed, observe, sendSignal, stopSignalOf } from "./process-facts.ts";
 import type { ScoreboardFile } from "./scoreboard.ts";
 import type { Clock, HandleSettings, KnownWorker, Launching, SlowReport, WorkerSink } from "./worker-sink.ts";
 
@@ -54,7 +55,8 @@ export class WorkerHandle implements KnownWorker {
   #beatAt: number;
   #idleSince: number | undefined;
   #retire: RetireReason | undefined = undefined;
-  #memoryBytes: number | undefined = undefined;
+  #seen: Observed = {}; // of a program that does not tell
+  readonly #address: string | undefined;
   #isExamined = false; // the watchdog is at it, or was in this episode
   #timers: NodeJS.Timeout[] = [];
   readonly #outputs: Capture[] = [];
@@ -77,18 +79,11 @@ export class WorkerHandle implements KnownWorker {
     this.#beatAt = this.#bornAt;
     this.#scoreboard = launching.scoreboard;
     this.#cleanUp = launching.cleanUp;
+    this.#address = launching.address;
     // Not all at once: workers that were started together would otherwise be replaced together.
     this.#maxRequests = jittered(settings.maxRequests);
     this.#maxMemoryBytes = jittered(settings.maxMemoryBytes);
-    this.#child = spawn(launching.command, [...launching.args], {
-      cwd: launching.cwd,
-      env: { ...launching.env },
-      stdio: [...launching.stdio],
-      // A group of its own: a terminal's ctrl-C is the manager's to understand, and KILL reaches its children too.
-      detached: true,
-      ...(launching.uid !== undefined && { uid: launching.uid }),
-      ...(launching.gid !== undefined && { gid: launching.gid }),
-    });
+    this.#child = startProcess(launching);
     this.pid = this.#child.pid ?? 0;
     this.#child.on("error", (error) => this.#onSpawnError(error));
     this.#child.on("exit", (code, signal) => this.#onExit(code, signal));
@@ -136,10 +131,10 @@ export class WorkerHandle implements KnownWorker {
       startedAt: this.startedAt,
       requests: beat?.requests,
       concurrency: beat?.openRequests,
-      connections: beat?.connections,
+      connections: beat?.connections ?? this.#seen.connections,
       loopDelayMs: this.#channel === undefined ? undefined : Math.max(beat?.loopDelayMs ?? 0, this.#lateMs),
       loopUtilisation: beat?.loopUtilisation,
-      memoryBytes: beat?.memoryBytes ?? this.#memoryBytes,
+      memoryBytes: beat?.memoryBytes ?? this.#seen.memoryBytes,
       current: this.#requests().slice(0, 20),
     };
   }
@@ -191,9 +186,9 @@ export class WorkerHandle implements KnownWorker {
   check(wasAsleep: boolean): void {
     if (this.#stage === "gone") return;
     if (wasAsleep) this.#beatAt = this.#now();
-    if (this.#channel === undefined) this.#memoryBytes = memoryOf(this.pid);
+    if (this.#channel === undefined) this.#observe();
     if (this.#stage !== "ready") return;
-    if (this.#memoryBytes !== undefined) this.#judgeMemory(this.#memoryBytes);
+    if (this.#seen.memoryBytes !== undefined) this.#judgeMemory(this.#seen.memoryBytes);
     if (this.#channel === undefined) return;
     const silentMs = this.#now() - this.#beatAt;
     const judgement = judgeSilence(this.#settings, silentMs, () => this.#requests()[0]);
@@ -201,8 +196,17 @@ export class WorkerHandle implements KnownWorker {
     else if (judgement === "slow") void this.#onSlow(silentMs);
   }
 
+  /** Looks at a program that does not tell of itself. It answers one request at a time. */
+  #observe(): void {
+    const wasBusy = this.#isBusy;
+    this.#seen = observe(this.pid, this.#address);
+    this.#idleSince = this.#seen.connections === 0 ? (this.#idleSince ?? this.#now()) : undefined;
+    if (this.#isBusy !== wasBusy) this.#sink.onChange(this);
+  }
+
   get #isBusy(): boolean {
     if (this.#stage !== "ready") return false;
+    if (this.#channel === undefined) return (this.#seen.connections ?? 0) > 0;
     return this.#beat?.isBusy === true || this.#lateMs > SILENT_MS;
   }
 

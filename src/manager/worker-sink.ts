@@ -31,6 +31,8 @@ export interface Launching {
   readonly gid: number | undefined;
   /** Descriptors from 0; those that are not numbers are pipes. */
   readonly stdio: readonly (number | "pipe" | "ignore")[];
+  /** Where it listens, to count the connections of a program that does not tell. */
+  readonly address: string | undefined;
   /** The first message, for a worker of ours. */
   readonly start: object | undefined;
   readonly scoreboard: ScoreboardFile | undefined;
@@ -50,7 +52,9 @@ export interface WorkerEnd {
   readonly how: string;
   /** Requests that were in it. */
   readonly lost: readonly RequestSnapshot[];
-  /** What it said of its failure, or the last lines it printed. */
+  /** What it said of its failure itself; empty when it had no time for that. */
+  readonly said: string;
+  /** The same with where it is, or the last lines it printed. */
   readonly failure: string;
   /** Whether the application could not be loaded, as opposed to the worker not being set up. */
   readonly isApp: boolean;

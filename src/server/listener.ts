@@ -71,7 +71,7 @@ export function complete(text: string): Address {
   return address;
 }
 
-export function refuseTwice(addresses: readonly Address[]): void {
+function refuseTwice(addresses: readonly Address[]): void {
   const seen = new Set<string>();
   for (const address of addresses) {
     if (address.kind === "tcp" && address.port === 0) continue; // another port each time

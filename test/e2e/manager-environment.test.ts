@@ -148,7 +148,7 @@ describe("a worker", () => {
       args: ["serve", deploy().app, "--bind", address, "--user", "nobody-at-all"],
       address,
     });
-    expect((await managed.process.exited).code).toBe(3);
+    expect((await managed.process.exited).code).toBe(2);
     expect(managed.log()).toMatch(
       /^postern: there is no user named "nobody-at-all" .*; give an existing name/m,
     );

@@ -230,8 +230,8 @@ describe("postern spawn", () => {
   };
 
   it.each([
-    [["no-such-program"], 3, /^postern: there is no program no-such-program in PATH \(/m],
-    [["./no-such-program"], 3, /^postern: there is no program \/.*\/no-such-program; install it/m],
+    [["no-such-program"], 2, /^postern: there is no program no-such-program in PATH \(/m],
+    [["./no-such-program"], 2, /^postern: there is no program \/.*\/no-such-program; install it/m],
     [["/bin/false"], 4, /^postern: \/bin\/false ended with exit code 1$/m],
     [[], 2, /^postern: missing required argument 'program'$/m],
   ] as const)("ends with one sentence for %j", async (command, code, says) => {
@@ -288,16 +288,22 @@ describe("postern spawn", () => {
     await untilGone(all, managed.log);
   });
 
-  it("starts one for the first connection in an ondemand pool", async () => {
-    const folder = temporaryFolder("w");
-    if (!existsSync(PYTHON)) return;
-    writeFileSync(join(folder, "release.txt"), "one");
-    const command = await copied("responder.py", PYTHON, "responder.py")(folder);
-    const address = `unix:${join(temporaryFolder("s"), "a.sock")}`;
-    const args = ["spawn", "--bind", address, "--pm", "ondemand", "--max-children", "1", "--chdir", folder];
-    const managed = await serveManaged({ args: [...args, "--", ...command], address, cwd: folder });
-    expect(await managed.workers()).toEqual([]);
-    expect(await outcome(managed.get("/"))).toMatch(/^200 .*"release":"one"/);
-    await waitFor(async () => (await managed.workers()).length === 1, PATIENT);
-  });
+  it.skipIf(!existsSync(PYTHON))(
+    "starts one for the first connection in an ondemand pool, and ends it when it is idle",
+    async () => {
+      const folder = temporaryFolder("w");
+      writeFileSync(join(folder, "release.txt"), "one");
+      const command = await copied("responder.py", PYTHON, "responder.py")(folder);
+      const address = `unix:${join(temporaryFolder("s"), "a.sock")}`;
+      const args = ["spawn", "--bind", address, "--pm", "ondemand", "--chdir", folder];
+      args.push("--max-children", "1", "--process-idle-timeout", "1s");
+      const managed = await serveManaged({ args: [...args, "--", ...command], address, cwd: folder });
+      expect(await managed.workers()).toEqual([]);
+      expect(await outcome(managed.get("/"))).toMatch(/^200 .*"release":"one"/);
+      await waitFor(async () => (await managed.workers()).length === 1, PATIENT);
+      await waitFor(async () => (await managed.workers()).length === 0, PATIENT);
+      await managed.line(/draining a worker .*reason=idle/);
+      expect(await outcome(managed.get("/"))).toMatch(/^200 /);
+    },
+  );
 });

@@ -815,7 +815,7 @@ describe("a gateway", () => {
   });
 
   it.each([
-    ["fd:3", /TCP or a unix socket/],
+    ["systemd", /TCP, a unix socket or an inherited descriptor/],
     ["x", /write one of/],
     [8080 as never, /option listen: 8080 cannot be used, .*; write listen: "127.0.0.1:8080"/],
   ])("cannot listen on %s", async (address, message) => {

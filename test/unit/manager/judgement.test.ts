@@ -44,6 +44,7 @@ describe("the end of a worker", () => {
     const told = { stage: "app", message: "could not be loaded", isPlacePrinted: false } as const;
     expect(describeEnd(1, null, undefined, ["a", "b"])).toEqual({
       how: "exit code 1",
+      said: "",
       failure: "a\nb",
       isApp: true,
     });
@@ -51,11 +52,20 @@ describe("the end of a worker", () => {
     expect(describeEnd(null, "SIGKILL", undefined, [])).toMatchObject({ isApp: false });
     expect(describeEnd(null, "SIGKILL", told, ["a"])).toEqual({
       how: "signal SIGKILL",
+      said: "could not be loaded",
       failure: "could not be loaded",
       isApp: true,
     });
-    expect(describeEnd(null, null, { ...told, stage: "boot", isPlacePrinted: true }, ["file:2"])).toEqual({
+    expect(
+      describeEnd(null, null, { ...told, stage: "boot", isPlacePrinted: true }, [
+        "file:2",
+        "",
+        "    at link (node:internal/x:1:2)",
+        "Node.js v20.20.2",
+      ]),
+    ).toEqual({
       how: "it never ran",
+      said: "could not be loaded",
       failure: "could not be loaded\nfile:2",
       isApp: false,
     });

@@ -33,7 +33,7 @@ export function isGoing(worker: Readonly<Worker>): boolean {
 }
 
 /** An action as a test writes it: "spawn g1", "spawn g1 for 3", "drain 3 idle", "kill 4", "reloaded g2" … */
-export function inWords(action: PoolAction): string {
+function inWords(action: PoolAction): string {
   switch (action.do) {
     case "spawn":
       return `spawn g${action.generation}${action.replaces === undefined ? "" : ` for ${action.replaces}`}`;

@@ -14,7 +14,6 @@ import { findAccount, findGroup, findUser } from "../../../src/server/accounts.t
 import { type Finished, run } from "../../support/process.ts";
 import { temporaryFolder } from "../../support/temp.ts";
 import { startScript } from "../../support/typescript.ts";
-import { waitFor } from "../../support/wait.ts";
 
 const isRoot = process.geteuid?.() === 0;
 const tools = findLaunchTools(process.env);
@@ -149,25 +148,6 @@ describe("the tools", () => {
   });
 });
 
-describe.runIf(hasSetpriv)("a program that should die with the manager", PATIENTLY, () => {
-  for (const user of isRoot ? [undefined, "nobody"] : [undefined]) {
-    it(`is told when the manager is killed${user === undefined ? "" : ", as another user too"}`, async () => {
-      const needs = { shouldDieWithManager: true, user, umask: 0o22 };
-      const script = 'trap "exit" TERM; echo "pid $$"; while :; do sleep 0.02; done';
-      const { command, args } = planLaunch(["sh", "-c", script], needs, tools);
-      const manager = startScript(`
-        import { spawn } from "node:child_process";
-        spawn(${JSON.stringify(command)}, ${JSON.stringify(args)}, { stdio: ["ignore", "inherit", "ignore"] });
-        setInterval(() => {}, 1000);
-      `);
-      const [, pid] = await manager.waitForLine(/^pid (\d+)$/);
-      manager.signal("SIGKILL");
-      await waitFor(() => !isAlive(Number(pid)), { what: "the program to end" });
-      await manager.stop();
-    });
-  }
-});
-
 describe.runIf(isLinux)("dropPrivileges", PATIENTLY, () => {
   const drop = (args: string, as: { uid?: number; gid?: number } = {}): Promise<Finished> => {
     const code = `
@@ -247,13 +227,4 @@ function userWithMoreGroups(): { user: string; gid: number } | undefined {
     if (user) return { user, gid: Number(gid) };
   }
   return undefined;
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, "latin1"));
-  } catch {
-    return false;
-  }
 }
