@@ -74,6 +74,8 @@ export interface WorkerSettings {
   readonly group: string | number | undefined;
   readonly umask: number | undefined;
   readonly logLevel: string;
+  /** Whether other workers accept from the same sockets. */
+  readonly hasSiblings: boolean;
   readonly statusPath: string | undefined;
   /** Options of the server, and of the one behind the HTTP gateway: plain values only. */
   readonly options: Readonly<Record<string, unknown>>;

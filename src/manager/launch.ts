@@ -69,6 +69,7 @@ function launchApp(context: LaunchContext, file: string, id: number, generation:
     group: pool.group,
     umask: pool.umask,
     logLevel: context.logLevel,
+    hasSiblings: pool.maxChildren > 1,
     statusPath: pool.statusPath,
     options: serverOptions(pool),
     frontOptions: frontOptions(pool),

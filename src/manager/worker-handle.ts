@@ -285,11 +285,10 @@ export class WorkerHandle implements KnownWorker {
   }
 
   #onNotReady(timeoutMs: number): void {
-    this.#failure ??= {
-      stage: "app",
-      isPlacePrinted: false,
-      message: `the application was not ready within ${timeoutMs} ms (readyTimeout): a top-level await that does not settle, or work that takes longer`,
-    };
+    this.#blame(
+      "app",
+      `the application was not ready within ${timeoutMs} ms (readyTimeout): a top-level await that does not settle, or work that takes longer`,
+    );
     this.#signal("SIGKILL", true);
   }
 
@@ -304,15 +303,14 @@ export class WorkerHandle implements KnownWorker {
   async #onStuck(silentMs: number): Promise<void> {
     if (this.#isExamined) return;
     this.#isExamined = true;
+    const askedAt = this.#now();
     const report = await this.#examine(silentMs, true);
     if (this.#stage !== "ready") return; // it has ended by itself
-    this.#sink.onSlow(this, report);
+    const isBack = this.#beatAt > askedAt;
+    this.#sink.onSlow(this, isBack ? { ...report, isStuck: false } : report);
+    if (isBack) return;
     this.#retire = "stuck";
-    this.#failure ??= {
-      stage: "app",
-      isPlacePrinted: false,
-      message: `its event loop stood still for ${Math.round(silentMs)} ms`,
-    };
+    this.#blame("app", `its event loop stood still for ${Math.round(silentMs)} ms`);
     this.#signal("SIGKILL", true);
   }
 
@@ -339,12 +337,13 @@ export class WorkerHandle implements KnownWorker {
 
   #onSpawnError(error: Error): void {
     if (this.pid !== 0) return; // a signal that could not be sent: it is gone
-    this.#failure ??= {
-      stage: "boot",
-      isPlacePrinted: false,
-      message: `the process could not be started: ${error.message}`,
-    };
+    this.#blame("boot", `the process could not be started: ${error.message}`);
     this.#onExit(null, null);
+  }
+
+  /** Says why it is going to end, if nothing else has been said. */
+  #blame(stage: "boot" | "app", message: string): void {
+    this.#failure ??= { stage, message, isPlacePrinted: false };
   }
 
   #onExit(code: number | null, signal: NodeJS.Signals | null): void {

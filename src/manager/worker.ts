@@ -156,7 +156,7 @@ export class Worker {
       { ...options, bind, logger: this.#logger(settings) },
       {
         observer: this.#scoreboard,
-        isShared: true,
+        isShared: settings.hasSiblings,
         onBusy: () => this.#beat(),
         onCut: (reason: string) => this.#logCut(reason),
         ...(statusPath !== undefined && {
@@ -215,7 +215,7 @@ export class Worker {
       openRequests: load.openRequests + (front?.openRequests ?? 0),
       connections: load.connections + (front?.connections ?? 0),
       acceptedConnections: load.acceptedConnections,
-      slowRequests: load.slowRequests,
+      slowRequests: load.slowRequests + (front?.slowRequests ?? 0),
       isBusy: server.isBusy || this.#wasBusy,
       loopDelayMs: Math.round(this.#loopDelayMs),
       loopUtilisation: utilisation.utilization,
@@ -260,14 +260,13 @@ export class Worker {
   }
 
   #fail(stage: "boot" | "app", error: unknown): void {
-    this.#isDraining = true; // the exit code is set here, whatever the end of the channel would make of it
+    this.#isDraining = true; // the manager's answer to our finish() would look as if it were gone
     const message =
       error instanceof PosternError ? error.message : String((error as Error | undefined)?.stack ?? error);
     const { cause } = Object(error) as { cause?: unknown };
     const isPlacePrinted = cause instanceof SyntaxError;
     this.#tell({ type: "failed", stage, message: message.slice(0, 20000), isPlacePrinted });
     const exitCode = stage === "boot" ? EXIT_BOOT : EXIT_APP;
-    this.#isDraining = true; // or the manager's answer to our finish() looks as if it were gone
     this.#channel.finish();
     if (cause instanceof SyntaxError) showPlace(cause, exitCode);
     else exitSoon(exitCode);
