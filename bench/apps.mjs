@@ -93,6 +93,19 @@ switch (kind) {
     listening();
     break;
   }
+  case "worker listener":
+  case "worker fetch": {
+    // As a worker of the manager serves: watched by its scoreboard, with siblings on the socket.
+    const { Server } = await import("../dist/server/server.js");
+    const { handlerFor } = await import("../dist/adapters/app.js");
+    const { Scoreboard, ScoreboardFile } = await import("../dist/manager/scoreboard.js");
+    const handler = handlerFor(kind === "worker fetch" ? fetchApp : listener);
+    const observer = new Scoreboard(new ScoreboardFile().fd);
+    const hooks = { observer, isShared: true, onBusy() {} };
+    await new Server(handler, { bind: `unix:${socket}` }, hooks).listen();
+    listening();
+    break;
+  }
   default:
     throw new Error(`unknown kind ${kind}`);
 }

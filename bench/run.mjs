@@ -26,7 +26,14 @@ const MODES = [
   { name: "16 kept connections", keep: "keep", connections: 16 },
   { name: "connection per request, 8 at a time", keep: "close", connections: 8 },
 ];
-const CANDIDATES = ["floor", "node:http", "postern listener", "postern fetch"];
+const CANDIDATES = [
+  "floor",
+  "node:http",
+  "postern listener",
+  "worker listener",
+  "postern fetch",
+  "worker fetch",
+];
 
 if (!existsSync(new URL("../dist/index.js", import.meta.url))) {
   console.error("dist/ is missing: run `npm run build` first");

@@ -38,6 +38,8 @@ const TABLE: Readonly<Record<string, Row>> = {
       "fs",
       "fs/promises",
       "net",
+      // os: the number of an error.
+      "os",
       "path",
       "timers",
       "util",

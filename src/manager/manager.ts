@@ -219,7 +219,7 @@ export class Manager implements Commands {
     for (const pool of this.#pools.all()) {
       const { addresses } = pool.snapshot();
       for (const address of addresses) {
-        this.#host.logger.info({ pool: pool.name, address }, urlOf(address) ?? "listening");
+        this.#host.logger.info({ pool: pool.name, address }, urlOf(address) ?? "listening for FastCGI");
       }
     }
     this.#host.onReady(`${name}: ${this.#pools.size} pool${this.#pools.size === 1 ? "" : "s"}`);

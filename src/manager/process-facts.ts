@@ -30,11 +30,15 @@ const USR1 = 10;
  * The signal that lets a FastCGI program finish its request and leave: TERM if it handles that, else USR1, which
  * libfcgi handles in programs that know nothing of it (C, Perl), else TERM, which ends it.
  */
-export function stopSignalOf(pid: number): "SIGTERM" | "SIGUSR1" {
+export function stopSignalOf(pid: number): {
+  readonly signal: "SIGTERM" | "SIGUSR1";
+  readonly isHandled: boolean;
+} {
   const caught = /^SigCgt:\s*([0-9a-f]+)$/m.exec(contentOf(`/proc/${pid}/status`) ?? "")?.[1];
-  if (caught === undefined) return "SIGTERM";
-  const handles = (signal: number): boolean => ((BigInt(`0x${caught}`) >> BigInt(signal - 1)) & 1n) === 1n;
-  return !handles(TERM) && handles(USR1) ? "SIGUSR1" : "SIGTERM";
+  const handles = (signal: number): boolean =>
+    caught !== undefined && ((BigInt(`0x${caught}`) >> BigInt(signal - 1)) & 1n) === 1n;
+  if (!handles(TERM) && handles(USR1)) return { signal: "SIGUSR1", isHandled: true };
+  return { signal: "SIGTERM", isHandled: handles(TERM) };
 }
 
 function contentOf(file: string): string | undefined {

@@ -13,12 +13,13 @@ import type { Readable } from "node:stream";
 import type { Logger } from "../base/log.ts";
 import type { RequestSnapshot, WorkerSnapshot, WorkerStage } from "../status/snapshot.ts";
 import { type Beat, Channel, type Failed, type FromWorker, readFromWorker } from "./channel.ts";
+import { stopWhenIdle } from "./gentle-stop.ts";
 import { InspectorUrl } from "./inspector.ts";
 import { describeEnd, examine, jittered, judgeSilence, SILENT_MS } from "./judgement.ts";
 import { startProcess } from "./launch.ts";
 import { type Capture, captureLines, OutputTail } from "./output.ts";
 import type { RetireReason, WorkerView } from "./pool.ts";
-import { type Observed, observe, sendSignal, stopSignalOf } from "./process-facts.ts";
+import { type Observed, observe, sendSignal } from "./process-facts.ts";
 import type { ScoreboardFile } from "./scoreboard.ts";
 import type { Clock, HandleSettings, KnownWorker, Launching, SlowReport, WorkerSink } from "./worker-sink.ts";
 
@@ -165,7 +166,8 @@ export class WorkerHandle implements KnownWorker {
     this.#clearTimers();
     const { drainTimeoutMs } = this.#settings;
     if (this.#channel !== undefined) this.#channel.send({ type: "drain", delayMs });
-    else this.#after(delayMs, () => this.#signal(stopSignalOf(this.pid)));
+    else
+      this.#after(delayMs, () => stopWhenIdle(this.pid, this.#address, (ms, look) => this.#after(ms, look)));
     if (drainTimeoutMs === 0) return;
     this.#after(delayMs + drainTimeoutMs + RUNG_MS, () => this.#escalate(drainTimeoutMs));
   }

@@ -9,6 +9,7 @@
  * it has no other process to take the connections, and is accepted from as ever. See docs/adr/0011.
  */
 import type { Server } from "node:net";
+import { constants } from "node:os";
 
 /** libuv's handle of a listening socket, as far as it is used. */
 interface AcceptHandle {
@@ -16,11 +17,16 @@ interface AcceptHandle {
   readStop(): number;
 }
 
+/** What `readStart` answers the second time. */
+const ALREADY = -constants.errno.EALREADY;
+
 /** Returns whether the server has stopped accepting. */
 export function pauseAccepting(server: Server): boolean {
   const handle = handleOf(server);
-  // Without the first, the second does nothing.
-  return handle !== undefined && handle.readStart() === 0 && handle.readStop() === 0;
+  if (handle === undefined) return false;
+  // Without the first, the second does nothing. After a resume it is being read already.
+  const started = handle.readStart();
+  return (started === 0 || started === ALREADY) && handle.readStop() === 0;
 }
 
 /** Accepts again after {@link pauseAccepting} has returned true. */

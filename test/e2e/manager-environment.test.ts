@@ -207,7 +207,7 @@ describe("what workers print", () => {
       args: ["serve", deploy().app, "--bind", address, "--log-file", log, "--pid-file", pidFile],
       address,
     });
-    await waitForFileLine(log, / listening pool=/, PATIENT);
+    await waitForFileLine(log, / listening for FastCGI pool=/, PATIENT);
     expect(readFileSync(pidFile, "utf8")).toBe(`${managed.process.pid}\n`);
     await managed.get("/print?text=into the file".replaceAll(" ", "%20"));
     await waitForFileLine(log, / out {3}\[test \d+\] into the file$/m, PATIENT);

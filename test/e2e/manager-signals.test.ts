@@ -144,7 +144,7 @@ testRows("Signals to the manager", {
     const address = `unix:${join(temporaryFolder("s"), "a.sock")}`;
     const files = ["--log-file", log, "--slowlog", slowlog];
     const managed = startManager({ args: ["serve", deployment.app, "--bind", address, ...files], address });
-    await waitForFileLine(log, / listening pool=/, PATIENT);
+    await waitForFileLine(log, / listening for FastCGI pool=/, PATIENT);
     for (const file of [log, slowlog]) renameSync(file, `${file}.1`);
     managed.process.signal("SIGUSR1");
     await waitForFileLine(log, / log reopened/, PATIENT);

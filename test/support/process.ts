@@ -67,7 +67,7 @@ export function start(command: string, args: readonly string[] = [], options: St
   const stdio: StdioOptions = [stdin, "pipe", "pipe"];
   const child = spawn(command, [...args], {
     cwd: options.cwd,
-    env: { ...(options.env ?? process.env), POSTERN_TEST_RUN: runFolder() },
+    env: { ...ownControl(options), ...(options.env ?? process.env), POSTERN_TEST_RUN: runFolder() },
     stdio,
     detached: true,
     ...(options.uid === undefined ? {} : { uid: options.uid }),
@@ -152,6 +152,11 @@ export function start(command: string, args: readonly string[] = [], options: St
   };
   live.add(running);
   return running;
+}
+
+/** Managers that tests start do not meet those of this machine. Another user's cannot make sockets in our folder. */
+function ownControl({ uid }: StartOptions): Record<string, string> {
+  return uid === undefined ? { POSTERN_RUN_DIR: join(runFolder(), "control") } : {};
 }
 
 export interface Finished extends Exit {

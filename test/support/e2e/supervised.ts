@@ -177,7 +177,7 @@ export function startManager(options: ManagerOptions): Managed {
 /** Starts a manager, and waits until it serves. */
 export async function serveManaged(options: ManagerOptions): Promise<Managed> {
   const managed = startManager(options);
-  await managed.line(/ listening pool=/);
+  await managed.line(/ listening for FastCGI pool=/);
   return managed;
 }
 

@@ -89,12 +89,12 @@ describe.runIf(process.platform === "linux")("a process", () => {
     for (const [signals, expected] of cases) {
       const program = handling(signals);
       await program.waitForLine(/up/);
-      expect(stopSignalOf(program.pid), signals).toBe(expected);
+      expect(stopSignalOf(program.pid), signals).toEqual({ signal: expected, isHandled: true });
     }
     const sleeping = start("sleep", ["60"]);
     running.push(sleeping);
-    expect(stopSignalOf(sleeping.pid)).toBe("SIGTERM");
-    expect(stopSignalOf(2 ** 22 + 1)).toBe("SIGTERM");
+    expect(stopSignalOf(sleeping.pid)).toEqual({ signal: "SIGTERM", isHandled: false });
+    expect(stopSignalOf(2 ** 22 + 1)).toMatchObject({ signal: "SIGTERM" });
   });
 
   it("that is gone is no problem to signal, and one that is not ours is said", async () => {
