@@ -160,7 +160,7 @@ describe("postern serve", () => {
       env,
     });
     await app.waitForLine(/the application listens on a port of its own/, SOON);
-    await app.waitForLine(/listening pool=/, SOON);
+    await app.waitForLine(/listening for FastCGI pool=/, SOON);
     await app.stop();
     expect(existsSync(socket)).toBe(false);
   });

@@ -1,6 +1,6 @@
 /** Child processes for tests: output kept by line, waits on a line, and nothing left running afterwards. */
 import { type ChildProcess, type StdioOptions, spawn } from "node:child_process";
-import { appendFileSync } from "node:fs";
+import { appendFileSync, chmodSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { runFolder } from "./temp.ts";
@@ -67,7 +67,7 @@ export function start(command: string, args: readonly string[] = [], options: St
   const stdio: StdioOptions = [stdin, "pipe", "pipe"];
   const child = spawn(command, [...args], {
     cwd: options.cwd,
-    env: { ...ownControl(options), ...(options.env ?? process.env), POSTERN_TEST_RUN: runFolder() },
+    env: { POSTERN_RUN_DIR: controlFolder(), ...(options.env ?? process.env), POSTERN_TEST_RUN: runFolder() },
     stdio,
     detached: true,
     ...(options.uid === undefined ? {} : { uid: options.uid }),
@@ -154,9 +154,12 @@ export function start(command: string, args: readonly string[] = [], options: St
   return running;
 }
 
-/** Managers that tests start do not meet those of this machine. Another user's cannot make sockets in our folder. */
-function ownControl({ uid }: StartOptions): Record<string, string> {
-  return uid === undefined ? { POSTERN_RUN_DIR: join(runFolder(), "control") } : {};
+/** Managers that tests start do not meet those of this machine. As /tmp is: for managers of every user. */
+function controlFolder(): string {
+  const folder = join(runFolder(), "control");
+  mkdirSync(folder, { recursive: true });
+  chmodSync(folder, 0o1777);
+  return folder;
 }
 
 export interface Finished extends Exit {
