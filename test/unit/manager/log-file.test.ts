@@ -163,7 +163,8 @@ describe("standard error", PATIENTLY, () => {
       const lost = new Promise<void>((resolve) => {
         child.stderr.on("data", (piece) => {
           text += piece;
-          if (/\n(?=.* lines of the log were lost here).*\n/.test(text)) resolve();
+          // What follows is written again: the first of it has to be there before the program is told to end.
+          if (/ lines of the log were lost here.*\n(?:.*\n)*more\n/.test(text)) resolve();
         });
       });
       child.stderr.resume();
