@@ -292,12 +292,13 @@ export class Manager implements Commands {
     this.#noteManagerChanges(next.manager);
     const wanted = next.pools.filter(({ name }) => only === undefined || only.has(name));
     const outcomes = await Promise.all(wanted.map((pool) => this.#pools.reload(pool, mode)));
-    if (only === undefined) {
+    const failures = outcomes.flatMap(({ name, how }) => (how.ok ? [] : [`pool ${name}: ${how.message}`]));
+    // A pool may have been given another name: the old one goes only when what comes instead serves.
+    if (only === undefined && failures.length === 0) {
       const names = new Set(next.pools.map(({ name }) => name));
       for (const pool of this.#pools.all()) if (!names.has(pool.name)) pool.stop();
       this.#configuration = next;
     }
-    const failures = outcomes.flatMap(({ name, how }) => (how.ok ? [] : [`pool ${name}: ${how.message}`]));
     if (failures.length > 0) {
       const message = ["the reload failed and the old workers go on serving", ...failures].join("\n");
       return { ok: false, message };
