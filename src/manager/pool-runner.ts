@@ -30,11 +30,13 @@ export class PoolRunner implements WorkerSink {
   readonly #host: PoolHost;
   readonly #pool: Pool;
   readonly #workers = new Map<number, WorkerHandle>();
-  readonly #log: PoolLog;
+  #log: PoolLog;
   #settings: PoolSettings;
   #sockets: PoolSockets;
   /** What the generation runs under that a reload is starting. */
-  #next: { readonly settings: PoolSettings; readonly sockets: PoolSockets } | undefined = undefined;
+  #next:
+    | { readonly settings: PoolSettings; readonly sockets: PoolSockets; readonly log: PoolLog }
+    | undefined = undefined;
   #timer: NodeJS.Timeout | undefined = undefined;
   #isStopping = false;
   #isStopped = false;
@@ -82,13 +84,14 @@ export class PoolRunner implements WorkerSink {
   /**
    * Replaces every worker by one of a new generation. Resolves when that serves, or has failed and the old one goes on
    * with its old settings.
+   * @throws {SettingError} the slow log cannot be opened
    */
   reload(settings: PoolSettings, sockets: PoolSockets, mode: ReloadMode): Promise<StartOutcome> {
     if (this.#pool.isReloading || this.#isStopping) {
       const why = this.#isStopping ? "the pool is stopping" : "another reload of this pool is under way";
       return Promise.resolve({ ok: false, fault: "boot", message: why });
     }
-    this.#next = { settings, sockets };
+    this.#next = { settings, sockets, log: new PoolLog(settings, this.#host) };
     this.#firstFailure = undefined;
     this.#pool.setPolicy(policyOf(settings));
     this.#pool.reload(mode);
@@ -101,11 +104,13 @@ export class PoolRunner implements WorkerSink {
   }
 
   #endReload(outcome: StartOutcome): void {
-    const { settings, sockets } = this.#next ?? { settings: this.#settings, sockets: this.#sockets };
-    if (outcome.ok) {
-      this.#settings = settings;
-      this.#sockets = sockets;
-    }
+    const next = this.#next;
+    if (next !== undefined && outcome.ok) {
+      this.#settings = next.settings;
+      this.#sockets = next.sockets;
+      this.#log.close();
+      this.#log = next.log;
+    } else next?.log.close();
     this.#next = undefined;
     const settle = this.#reloading;
     this.#reloading = undefined;

@@ -4,7 +4,7 @@ import type { PoolSettings } from "../config/types.ts";
 import { phpFpmStatusPage } from "../status/php-fpm.ts";
 import type { Host } from "./host.ts";
 import type { ReloadMode } from "./pool.ts";
-import { faultOf, type PoolHost, type StartOutcome } from "./pool-host.ts";
+import { faultOf, type PoolHost, type PoolSockets, type StartOutcome } from "./pool-host.ts";
 import { PoolRunner } from "./pool-runner.ts";
 import { findLaunchTools, type LaunchTools } from "./preamble.ts";
 import { RestartFile } from "./restart-file.ts";
@@ -63,7 +63,7 @@ export class PoolSet {
   async add(settings: PoolSettings): Promise<PoolRunner> {
     const sockets = await this.#sockets.open(settings);
     if (sockets.fastcgi.length === 0 && sockets.http === undefined) throw nothingToListenOn(settings);
-    const pool = new PoolRunner(settings, sockets, this.#poolHost());
+    const pool = await this.#orRelease(sockets, () => new PoolRunner(settings, sockets, this.#poolHost()));
     this.#pools.set(settings.name, pool);
     this.#watchRestartFile(settings);
     return pool;
@@ -108,10 +108,22 @@ export class PoolSet {
     }
     const before = existing.sockets;
     const sockets = await this.#sockets.open(settings);
-    const how = await existing.reload(settings, sockets, mode ?? (settings.phasedReload ? "phased" : "all"));
+    const how = await this.#orRelease(sockets, () =>
+      existing.reload(settings, sockets, mode ?? (settings.phasedReload ? "phased" : "all")),
+    );
     this.#sockets.release(how.ok ? before : sockets);
     if (how.ok) this.#watchRestartFile(settings);
     return how;
+  }
+
+  /** What cannot be done must not keep its sockets. */
+  async #orRelease<T>(sockets: PoolSockets, work: () => T | Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      this.#sockets.release(sockets);
+      throw error;
+    }
   }
 
   #poolHost(): PoolHost {

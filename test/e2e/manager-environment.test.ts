@@ -325,6 +325,23 @@ describe("a reload", () => {
     expect(await open.answer).toMatch(/^200/);
   });
 
+  it("keeps a pool that has lost its name until what comes instead serves, and takes over its output settings", async () => {
+    const configured = new Configured();
+    const { app } = deploy();
+    const main = { app, bind: configured.at("main"), workers: 1 };
+    configured.write({ pools: { main } });
+    const managed = await configured.serve("main");
+    configured.write({ pools: { renamed: { ...main, app: deploy("throws").app } } });
+    const refused = await managed.cli("reload");
+    expect(refused.stderr).toMatch(/pool renamed: .*no database/s);
+    expect(refused.code).toBe(1);
+    expect((await managed.get("/")).status).toBe(200);
+    configured.write({ pools: { main: { ...main, decorateWorkersOutput: false } } });
+    expect((await managed.cli("reload")).code).toBe(0);
+    await managed.get("/print?to=stdout&text=undecorated");
+    await managed.line(/^undecorated$/);
+  });
+
   it("refuses a configuration that is wrong, says what is wrong, and changes nothing", async () => {
     const configured = new Configured();
     const { app } = deploy();
