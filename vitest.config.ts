@@ -1,9 +1,9 @@
 import { defineConfig, type ViteUserConfig } from "vitest/config";
 
 /**
- * Two projects, so that `--project fast` is everything that needs no web server. They run one after the other:
+ * Three projects, so that `--project fast` is everything that needs no web server. They run one after the other:
  * the end-to-end tests start real servers and measure time and memory, and two of them at once on two cores
- * would measure each other.
+ * would measure each other. `compat` runs other people's frameworks, libraries and tests, and measures nothing.
  */
 const shared = {
   pool: "forks",
@@ -31,7 +31,7 @@ const config: ViteUserConfig = defineConfig({
           ...shared,
           name: "fast",
           include: ["test/**/*.test.ts"],
-          exclude: ["test/e2e/**", "test/soak/**"],
+          exclude: ["test/e2e/**", "test/compat/**", "test/soak/**", "**/node_modules/**"],
           maxWorkers: 2,
           testTimeout: 10_000,
           hookTimeout: 10_000,
@@ -47,6 +47,18 @@ const config: ViteUserConfig = defineConfig({
           testTimeout: 60_000,
           hookTimeout: 60_000,
           sequence: { groupOrder: 2 },
+        },
+      },
+      {
+        test: {
+          ...shared,
+          name: "compat",
+          include: ["test/compat/**/*.test.ts"],
+          exclude: ["**/node_modules/**"],
+          maxWorkers: 2,
+          testTimeout: 60_000,
+          hookTimeout: 120_000,
+          sequence: { groupOrder: 3 },
         },
       },
     ],

@@ -3,9 +3,11 @@
  *
  * With arguments it is the quick way to run some tests: dependencies, build, those tests.
  */
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { readFileSync, rmSync } from "node:fs";
+import { lines, REPORT, tally } from "./compatibility.mjs";
+import { currentServers } from "./current-servers.mjs";
+import { projects } from "./projects.mjs";
+import { publishedTests } from "./published-tests.mjs";
 import { build, dependencies, loudly, main, StepError, staticChecks, step, tool } from "./steps.mjs";
 import { webServers } from "./web-servers.mjs";
 
@@ -13,8 +15,16 @@ const args = process.argv.slice(2);
 
 await main(async () => {
   await dependencies();
-  if (args.length === 0 || args.some((arg) => arg.includes("e2e"))) await webServers();
+  if (args.length === 0 || args.some((arg) => /e2e|compat/.test(arg))) {
+    await webServers();
+    await currentServers();
+  }
   await build();
+  // Frameworks build against the package, so it comes first.
+  if (args.length === 0 || args.some((arg) => arg.includes("compat"))) {
+    await projects();
+    await publishedTests();
+  }
   const failed = [];
   if (args.length === 0) {
     for (const [name, check] of Object.entries(staticChecks)) {
@@ -25,31 +35,31 @@ await main(async () => {
       });
     }
   }
-  const { code, count } = await vitest();
+  const { code, count, compatibility } = await vitest();
+  for (const line of compatibility) console.log(line);
   if (failed.length > 0) console.log(`failed before the tests: ${failed.join(", ")}`);
   console.log(count);
   return failed.length > 0 ? 1 : code;
 });
 
 async function vitest() {
-  const folder = mkdtempSync(join(tmpdir(), "postern-report-"));
-  const report = join(folder, "report.json");
-  try {
-    const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${report}`];
-    const code = await loudly(process.execPath, [tool("vitest"), "run", ...reporters, ...args]);
-    return { code, count: countOf(report) };
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
+  rmSync(REPORT, { force: true });
+  const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${REPORT}`];
+  const code = await loudly(process.execPath, [tool("vitest"), "run", ...reporters, ...args]);
+  return { code, ...outcomeOf(REPORT) };
 }
 
-function countOf(report) {
+function outcomeOf(report) {
   let results;
   try {
     results = JSON.parse(readFileSync(report, "utf8"));
   } catch {
-    return "0 passed, 1 failed"; // Vitest itself did not get as far as a report, and said why.
+    return { count: "0 passed, 1 failed", compatibility: [] }; // Vitest itself did not get as far as a report, and said why.
   }
+  return { count: countOf(results), compatibility: lines(tally(results)) };
+}
+
+function countOf(results) {
   // A file that cannot be loaded, or fails in a hook, has no failed test to count, and is a failure none the less.
   const failedFiles = results.testResults.filter(
     (file) => file.status === "failed" && file.assertionResults.every((test) => test.status !== "failed"),

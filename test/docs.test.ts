@@ -158,7 +158,11 @@ function writeStubs(folder: string): void {
     include: ["./*"],
   };
   writeFileSync(join(folder, "tsconfig.json"), JSON.stringify(config));
-  const others = ["koa", "fastify", "hono"].map((name) => `declare module "${name}";\n`);
+  // The last are what frameworks build.
+  const built = ["*/build/handler.js", "*/build/server/index.js", "*/server/index.mjs", "*/server/entry.mjs"];
+  const others = ["koa", "fastify", "hono", "next", "react-router", ...built].map(
+    (name) => `declare module "${name}";\n`,
+  );
   writeFileSync(join(folder, "others.d.ts"), others.join(""));
   writeFileSync(
     join(folder, "app.js"),
