@@ -2,12 +2,12 @@
  * `serve` and `createServer`: an application, a handler for it, a server, and what a spawned program owes to whoever
  * started it: to drain on signals, and to answer plain CGI when that is what it was started for.
  */
-import { type Application, handlerFor } from "./adapters/app.ts";
+import { type Application, hostApplication } from "./adapters/app.ts";
 import { SettingError } from "./base/errors.ts";
 import { yesOrNo } from "./base/settings.ts";
 import { isPlainCgi } from "./server/inherited.ts";
 import type { ServerOptions } from "./server/options.ts";
-import { CgiConnection, forgetProxyHeader } from "./server/plain-cgi.ts";
+import { CgiConnection, type CgiStreams, forgetProxyHeader } from "./server/plain-cgi.ts";
 import { drainOnSignals, exitWhenDone, survivePipes } from "./server/process.ts";
 import { Server } from "./server/server.ts";
 
@@ -23,12 +23,18 @@ export interface ServeOptions extends ServerOptions {
 }
 
 /**
- * A server for an application, not yet listening: `await createServer(app, options).listen()`.
+ * A server for an application, not yet listening: `await createServer(app, options).listen()`. Requests wait for
+ * frameworks that start in the background (Fastify, NestJS); that one cannot start is logged.
  * @throws {SettingError} ERR_POSTERN_BAD_SETTING
  * @throws {UsageError} ERR_POSTERN_BAD_APP
  */
 export function createServer(application: Application, options: ServerOptions = {}): Server {
-  return new Server(handlerFor(application), options);
+  const { handler, ready } = hostApplication(application);
+  const server = new Server(handler, options);
+  ready?.catch((error: unknown) => {
+    server.options.logger.error({ error }, "no request will be served: the application could not be started");
+  });
+  return server;
 }
 
 /**
@@ -37,10 +43,13 @@ export function createServer(application: Application, options: ServerOptions = 
  * @returns the server, listening
  * @throws {SettingError} an option or address cannot be used, or there is nothing to listen on
  * @throws {UsageError} ERR_POSTERN_BAD_APP
+ * @throws {AppError} ERR_POSTERN_APP_LOAD: its framework could not start it
  */
 export async function serve(application: Application, options: ServeOptions = {}): Promise<Server> {
-  const server = createServer(application, options);
+  const { handler, ready } = hostApplication(application);
+  const server = new Server(handler, options);
   const drainsOnSignals = yesOrNo("signals", options.signals, true);
+  await ready;
   await server.listen();
   if (server.addresses.length === 0 && options.signal?.aborted !== true) {
     if (!isPlainCgi(process.env)) throw nothingToListenOn();
@@ -53,8 +62,8 @@ export async function serve(application: Application, options: ServeOptions = {}
 }
 
 /** Answers the one request that this process was started for, then exits. RFC 3875. */
-export function serveCgi(server: Server): void {
-  const { stdin, stdout, stderr } = process;
+export function serveCgi(server: Server, stdout: CgiStreams["stdout"] = process.stdout): void {
+  const { stdin, stderr } = process;
   const connection = new CgiConnection(process.env, { stdin, stdout, stderr });
   server.serveSocket(connection, "cgi");
   connection.once("close", () => exitWhenDone(server, connection.appStatus & 0xff));

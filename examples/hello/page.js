@@ -8,7 +8,7 @@ const rows = (pairs) =>
 
 export function page(req) {
   const { params, role } = fastcgi(req);
-  const vouched = [...params].filter(([name]) => !name.startsWith("HTTP_"));
+  const vouched = Object.entries(params).filter(([name]) => !name.startsWith("HTTP_"));
   return `<!doctype html>
 <html lang="en">
 <meta charset="utf-8">

@@ -1,10 +1,15 @@
-/** Recognises what an application is and makes the one handler that serves it. */
+/**
+ * Recognises what an application is and makes the one handler that serves it. What frameworks hand over is in
+ * frameworks.ts.
+ */
 import { Server as HttpServer } from "node:http";
 import { AppError, UsageError } from "../base/errors.ts";
 import { errorPage } from "../cgi/error-page.ts";
 import { Role } from "../protocol/records.ts";
 import type { Exchange, Handler } from "../server/exchange.ts";
 import { type FetchApplication, fetchHandler } from "./fetch.ts";
+import { type FrameworkApplication, findFramework, hasMember, isH3Of1, isPromise } from "./frameworks.ts";
+import { isMiddleware, type NodeMiddleware, withNext } from "./middleware.ts";
 import { httpServerHandler, type NodeListener, nodeHandler } from "./node.ts";
 import { type RawHandler, rawHandler } from "./raw.ts";
 
@@ -19,25 +24,117 @@ export interface RoleHandlers {
 /**
  * Everything that can be served:
  *
- * - a Node listener `(req, res) => …`: Express, connect, Koa's `callback()`, Fastify's `routing`, …
- * - an object with `fetch(request, context)`: Hono, h3, `export default { fetch }`, …
+ * - a Node listener `(req, res) => …`: Express, connect, any framework's `handler`; with a third parameter of the name `next`, too
+ * - an object with `fetch(request, context)`: Hono, h3, Elysia, `export default { fetch }`, …
  * - an `http.Server` made with its application
+ * - the object of a framework: Koa, Fastify, NestJS, hapi, Next.js, polka, …
  * - `{ raw(request, response) }`: a program at protocol level
  * - `{ responder, authorizer, filter }`: FastCGI roles
  */
-export type Application = NodeListener | FetchApplication | HttpServer | { raw: RawHandler } | RoleHandlers;
+export type Application =
+  | NodeMiddleware // listeners are, too; with both here, TypeScript would infer the parameters of neither
+  | FetchApplication
+  | HttpServer
+  | FrameworkApplication
+  | { raw: RawHandler }
+  | RoleHandlers;
+
+/**
+ * Makes an application ready to be served, as its framework wants it: Fastify's `await app.ready()`, NestJS's
+ * `await app.init()`. What {@link handlerFor} takes comes back, or a promise of it.
+ * @throws {AppError} (as a rejection) ERR_POSTERN_APP_LOAD: the framework could not
+ */
+export function prepareApplication(application: unknown): unknown {
+  if (isRoles(application)) {
+    const responder = prepareApplication(application.responder);
+    if (responder === application.responder) return application;
+    const { authorizer, filter } = application;
+    const roles = (prepared: unknown): object => ({ responder: prepared, authorizer, filter });
+    return isPromise(responder) ? responder.then(roles) : roles(responder);
+  }
+  const framework = findFramework(application);
+  if (framework !== undefined) {
+    const prepared = framework.prepare(application as never);
+    if (!isPromise(prepared)) return prepared;
+    return prepared.then(prepareApplication, (cause: unknown) => {
+      throw notReady(framework.name, framework.step, cause);
+    });
+  }
+  if (isPromise(application)) return application.then(prepareApplication);
+  return application;
+}
+
+/** An application and what is known of its preparation. */
+export interface HostedApplication {
+  readonly handler: Handler;
+  /** Rejects when it cannot be served. Undefined when there was nothing to wait for. */
+  readonly ready: Promise<void> | undefined;
+}
+
+/**
+ * Prepares an application and serves it: what takes a while lets requests wait, and what fails answers them with 500.
+ * @throws {UsageError} ERR_POSTERN_BAD_APP
+ */
+export function hostApplication(application: unknown): HostedApplication {
+  const prepared = prepareApplication(application);
+  return isPromise(prepared) ? hostLater(prepared) : { handler: preparedHandler(prepared), ready: undefined };
+}
 
 /** The handler that serves an application. @throws {UsageError} ERR_POSTERN_BAD_APP */
 export function handlerFor(application: unknown): Handler {
-  const { responder, authorizer, filter } = (application ?? {}) as RoleHandlers;
-  if (typeof application === "object" && (responder ?? authorizer ?? filter) !== undefined) {
-    return roleHandler(
-      responder === undefined ? undefined : responderFor(responder),
-      raw("authorizer", authorizer),
-      raw("filter", filter),
-    );
-  }
-  return roleHandler(responderFor(application), undefined, undefined);
+  return hostApplication(application).handler;
+}
+
+function preparedHandler(application: unknown): Handler {
+  if (!isRoles(application)) return roleHandler(responderFor(application), undefined, undefined);
+  const { responder, authorizer, filter } = application;
+  return roleHandler(
+    responder === undefined ? undefined : responderFor(responder),
+    raw("authorizer", authorizer),
+    raw("filter", filter),
+  );
+}
+
+/** Keeps requests until there is something to serve them. */
+function hostLater(pending: Promise<unknown>): HostedApplication {
+  const waiting: Exchange[] = [];
+  let handler: Handler = (exchange) => waiting.push(exchange);
+  const begin = (next: Handler): void => {
+    handler = next;
+    for (const exchange of waiting.splice(0)) {
+      if (exchange.isEnded) continue;
+      try {
+        next(exchange);
+      } catch (error) {
+        exchange.fail(error);
+      }
+    }
+  };
+  const ready = pending.then(preparedHandler).then(begin);
+  ready.catch(() => begin(refuseUnprepared));
+  return { handler: (exchange) => handler(exchange), ready };
+}
+
+/** Why, is told once, to whoever waits for the application to be ready. */
+function refuseUnprepared(exchange: Exchange): void {
+  exchange.sendStderr("the application could not be started\n");
+  const page = errorPage(500, "Internal Server Error");
+  exchange.respond(page.head, page.body, 1);
+}
+
+function isRoles(application: unknown): application is RoleHandlers {
+  if (typeof application !== "object" || application === null) return false;
+  const roles = application as RoleHandlers;
+  return ["responder", "authorizer", "filter"].some(
+    (role) => role in roles && roles[role as keyof RoleHandlers] !== undefined,
+  );
+}
+
+function notReady(name: string, step: string | undefined, cause: unknown): AppError {
+  const reason = cause instanceof Error ? (cause.stack ?? String(cause)) : String(cause);
+  return new AppError("ERR_POSTERN_APP_LOAD", `${name} could not be started: ${step} failed\n${reason}`, {
+    cause,
+  });
 }
 
 function raw(role: string, handler: RawHandler | undefined): Handler | undefined {
@@ -51,14 +148,14 @@ function raw(role: string, handler: RawHandler | undefined): Handler | undefined
 
 function responderFor(application: unknown): Handler {
   if (application instanceof HttpServer) return httpServerHandler(application);
-  const object = application as { fetch?: unknown; raw?: unknown } | null | undefined;
+  if (hasMember(application, "fetch", "function")) return fetchHandler(application as FetchApplication);
   // Express applications are functions; so is Hono's fetch when it is passed on its own, which nothing can tell.
-  if (typeof application === "function" && typeof object?.fetch !== "function") {
+  if (typeof application === "function") {
     if (isClass(application)) throw wrongExport(application);
-    return nodeHandler(application as NodeListener);
+    const listener = application as NodeListener;
+    return nodeHandler(isMiddleware(listener) ? withNext(listener as NodeMiddleware) : listener);
   }
-  if (typeof object?.fetch === "function") return fetchHandler(application as FetchApplication);
-  if (typeof object?.raw === "function") return rawHandler(object.raw as RawHandler);
+  if (hasMember(application, "raw", "function")) return rawHandler((application as { raw: RawHandler }).raw);
   throw wrongExport(application);
 }
 
@@ -68,25 +165,17 @@ function wrongExport(application: unknown): UsageError {
 }
 
 const FORMS =
-  "serve takes (req, res) => …, { fetch }, an http.Server, { raw }, or { responder, authorizer, filter }";
+  "serve takes (req, res) => …, { fetch }, an http.Server, a framework's object, { raw }, or { responder, authorizer, filter }";
 
 /** What was given instead of an application, and what to do. */
 function recognise(value: unknown): readonly [what: string, remedy: string] {
-  const has = (name: string, type: string): boolean =>
-    typeof (Object(value) as Readonly<Record<string, unknown>>)[name] === type;
   if (value === undefined) return ["undefined", `nothing was exported, or under another name; ${FORMS}`];
   if (isClass(value)) {
     const { name } = value as { name?: unknown };
     const what = typeof name === "string" && name !== "" ? `the class ${name}` : "a class";
     return [what, `make an instance of it, if that is an application; ${FORMS}`];
   }
-  if (has("callback", "function") && has("middleware", "object")) {
-    return ["a Koa instance", "export app.callback()"];
-  }
-  if (has("routing", "function") && has("ready", "function")) {
-    return ["a Fastify instance", "await app.ready() and export app.routing"];
-  }
-  if (has("then", "function")) return ["a promise", "await it first"];
+  if (isH3Of1(value)) return ["an h3 1 app", "export toNodeListener(app)"];
   return [describe(value), FORMS];
 }
 
