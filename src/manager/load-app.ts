@@ -1,20 +1,18 @@
 /**
- * Loads an application file: ESM, CommonJS or TypeScript, and finds the application among what it exports.
+ * Runs an application file: ESM, CommonJS or TypeScript, and finds the application among what it exports. What to do
+ * with one that listens instead is in application.ts.
  */
 import { existsSync, statSync } from "node:fs";
 import { createRequire } from "node:module";
 import { extname, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
+import { findFramework, isPromise } from "../adapters/frameworks.ts";
 import { type PosternError, SettingError } from "../base/errors.ts";
 
 const TYPESCRIPT = new Set([".ts", ".mts", ".cts", ".tsx"]);
 
-/**
- * The application a file exports: `default`, else `app`, `handler`, `server` or the module itself when it has
- * `fetch`. A promise is awaited.
- * @throws {SettingError} ERR_POSTERN_APP_LOAD: not there, not loadable, or exports nothing that can be served
- */
-export async function loadApplication(file: string, directory: string = process.cwd()): Promise<unknown> {
+/** The file of an application, as a full path. @throws {SettingError} ERR_POSTERN_APP_LOAD: it is not there */
+export function findFile(file: string, directory: string = process.cwd()): string {
   const path = resolve(directory, file);
   if (!existsSync(path)) {
     throw new SettingError("ERR_POSTERN_APP_LOAD", `application ${file}: there is no file ${path}`);
@@ -25,79 +23,106 @@ export async function loadApplication(file: string, directory: string = process.
       `application ${file}: ${path} is a directory, name the file to run`,
     );
   }
-  const module = await watched(file, () => importFile(path));
-  const application = await pick(module);
-  if (application === undefined) {
-    const listens = isListening() ? "; it listens by itself: remove its listen()" : "";
-    throw new SettingError(
-      "ERR_POSTERN_APP_LOAD",
-      `application ${file}: it exports ${describe(module)}; export the application as default (export default app, or module.exports = app)${listens}`,
-    );
-  }
-  return application;
+  return path;
 }
 
-/** Whether something in this process accepts TCP connections: after loading, that is the application. */
-export function isListening(): boolean {
-  return process.getActiveResourcesInfo().includes("TCPServerWrap");
+/** What a file exports. */
+export interface Exports {
+  /**
+   * The application: `default`, else `app`, `handler`, `server`, `listener`, `middleware` or the module itself when it
+   * has `fetch`. A promise is awaited. Undefined when there is none.
+   */
+  readonly application: unknown;
+  /** Everything, for people: `a default that is 3`, `port`, `nothing`. */
+  readonly what: string;
+}
+
+/** Runs a file. @throws {SettingError} ERR_POSTERN_APP_LOAD: it fails */
+export async function loadFile(file: string, path: string): Promise<Exports> {
+  try {
+    const module = await importFile(path);
+    return { ...(await pick(module)), what: describe(module) };
+  } catch (cause) {
+    throw loadError(file, cause);
+  }
 }
 
 function describe(module: Record<string, unknown>): string {
   const names = Object.keys(module);
-  if (names.includes("default")) return `a default that is ${String(module["default"])}`;
+  if (names.includes("default")) return `a default that is ${describeValue(module["default"])}`;
   return names.join(", ") || "nothing";
 }
 
-/** Loads, and says so if that never ends: Node would leave without a word. */
-async function watched<T>(file: string, load: () => Promise<T>): Promise<T> {
-  const onExit = (): void => {
-    process.stderr.write(
-      `postern: application ${file}: the process ended while it was being loaded: a top-level await that never settles, or a process.exit()\n`,
-    );
-  };
-  process.on("exit", onExit);
-  try {
-    return await load();
-  } catch (cause) {
-    throw loadError(file, cause);
-  } finally {
-    process.off("exit", onExit);
-  }
+/** Objects by their members: not all of them can be made a text, such as those without a prototype. */
+function describeValue(value: unknown): string {
+  if (typeof value === "function") return "a function";
+  if (typeof value !== "object" || value === null) return String(value);
+  return `an object with ${Object.keys(value).slice(0, 5).join(", ") || "nothing in it"}`;
 }
 
 async function importFile(path: string): Promise<Record<string, unknown>> {
   const strips = (process.features as { typescript?: unknown }).typescript;
-  if (TYPESCRIPT.has(extname(path)) && (!strips || extname(path) === ".tsx")) {
-    // Node 20 cannot strip types itself.
-    const { createJiti } = await import("jiti");
-    return (await createJiti(pathToFileURL(path).href).import(path)) as Record<string, unknown>;
-  }
+  const isTypeScript = TYPESCRIPT.has(extname(path));
+  if (isTypeScript && (!strips || extname(path) === ".tsx")) return importTranspiled(path); // Node 20
   try {
     return (await import(pathToFileURL(path).href)) as Record<string, unknown>;
   } catch (error) {
+    if (isTypeScript && needsTranspiling(error)) return importTranspiled(path);
     // A .fcgi file has no extension Node knows: it is CommonJS unless its package says module.
-    if ((error as NodeJS.ErrnoException).code !== "ERR_UNKNOWN_FILE_EXTENSION") throw error;
+    if ((Object(error) as NodeJS.ErrnoException).code !== "ERR_UNKNOWN_FILE_EXTENSION") throw error;
     return { default: createRequire(pathToFileURL(path))(path) as unknown };
   }
 }
 
+async function importTranspiled(path: string): Promise<Record<string, unknown>> {
+  const { createJiti } = await import("jiti");
+  return (await createJiti(pathToFileURL(path).href).import(path)) as Record<string, unknown>;
+}
+
+/**
+ * Whether the file is TypeScript that Node takes only after a compiler: enums, parameter properties, decorators, or
+ * `import` in a package of CommonJS. Nothing of it has run yet.
+ */
+function needsTranspiling(error: unknown): boolean {
+  if ((Object(error) as NodeJS.ErrnoException).code === "ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX") return true;
+  // What else a compiler would refuse has a code of its own.
+  return (
+    error instanceof SyntaxError && /^(?:Invalid or unexpected token$|Cannot use import)/.test(error.message)
+  );
+}
+
 /** The application among a module's exports. CommonJS transpiled from ESM has its default one level deeper. */
-async function pick(module: Record<string, unknown>): Promise<unknown> {
-  const exported = (await module["default"]) as Record<string, unknown> | undefined;
+async function pick(module: Record<string, unknown>): Promise<Pick<Exports, "application">> {
+  const exported = (await settled(module["default"])).value as Record<string, unknown> | undefined;
   const candidates = [
+    holdsApp(exported) ? exported["app"] : undefined,
     (exported as { __esModule?: boolean } | undefined)?.__esModule ? exported?.["default"] : exported,
     module["app"],
     module["handler"],
     module["server"],
+    module["listener"],
+    module["middleware"],
     typeof module["fetch"] === "function" ? module : undefined,
   ];
   for (const candidate of candidates) {
-    const application: unknown = await candidate;
-    if (typeof application === "function") return application;
+    const { value: application } = await settled(candidate);
+    if (typeof application === "function") return { application };
     if (typeof application !== "object" || application === null) continue;
-    if ("fetch" in application || Object.keys(application).length > 0) return application;
+    if ("fetch" in application || Object.keys(application).length > 0) return { application };
   }
-  return undefined;
+  return { application: undefined };
+}
+
+/** `module.exports = { app, … }`: an object that is no application itself. */
+function holdsApp(exported: unknown): exported is Readonly<Record<"app", unknown>> {
+  if (typeof exported !== "object" || exported === null || !Object.hasOwn(exported, "app")) return false;
+  const others = ["fetch", "raw", "responder", "authorizer", "filter"];
+  return findFramework(exported) === undefined && !others.some((name) => name in exported);
+}
+
+/** What a promise comes to; in an object, because an await would take a framework's object for a promise. */
+async function settled(value: unknown): Promise<{ readonly value: unknown }> {
+  return { value: isPromise(value) ? await value : value };
 }
 
 function loadError(file: string, cause: unknown): PosternError {

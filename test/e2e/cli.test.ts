@@ -31,9 +31,6 @@ beforeAll(async () => {
     "throws.js": 'throw new Error("no database");',
     "waits.js": "await new Promise(() => {});",
     "nothing.js": "export const port = 3000;",
-    "listens.js": 'import http from "node:http"; http.createServer().listen(0);',
-    "listens-too.js":
-      'import http from "node:http"; const s = http.createServer((q, r) => r.end("x")); s.listen(0); export default s;',
     "typed.ts": "const word: string = 'hi'; export default { fetch: (): Response => new Response(word) };",
     "commonjs/package.json": '{ "type": "commonjs" }',
     "commonjs/esm.js": 'import "node:fs"; export default 1;',
@@ -116,13 +113,7 @@ describe("postern serve", () => {
       "no application",
       ["nothing.js", "--bind", "unix:./x"],
       4,
-      /it exports port; export the application as default/,
-    ],
-    [
-      "a listen() instead",
-      ["listens.js", "--bind", "unix:./x"],
-      4,
-      /it exports nothing;.* remove its listen\(\)/,
+      /it exports port and does not listen; export the application as default/,
     ],
     ["the wrong module type", ["commonjs/esm.js", "--bind", "unix:./x"], 4, /set "type": "module" there/],
   ];
@@ -151,18 +142,6 @@ describe("postern serve", () => {
     } finally {
       blocker.close();
     }
-  });
-
-  it("warns of an application that also listens itself", async () => {
-    const socket = join(folder, "listens-too.sock");
-    const app = start(process.execPath, [CLI, "serve", "listens-too.js", "--bind", `unix:${socket}`], {
-      cwd: folder,
-      env,
-    });
-    await app.waitForLine(/the application listens on a port of its own/, SOON);
-    await app.waitForLine(/listening for FastCGI pool=/, SOON);
-    await app.stop();
-    expect(existsSync(socket)).toBe(false);
   });
 
   it("runs the application in its own folder, TypeScript and CommonJS too", async () => {
