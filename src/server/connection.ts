@@ -23,6 +23,7 @@ import { ProtocolStatus } from "../protocol/records.ts";
 import { sniff } from "../protocol/sniff.ts";
 import type { Admission } from "./admission.ts";
 import { Exchange, type ExchangeHost, type Handler } from "./exchange.ts";
+import type { ServerOf } from "./exchange-host.ts";
 import { Gate } from "./gate.ts";
 import type { ResolvedOptions } from "./options.ts";
 import { type FlushCallback, Output } from "./output.ts";
@@ -39,7 +40,7 @@ import {
 const PAUSE_BYTES = 65536;
 
 /** What a connection needs of its server. */
-export interface ConnectionHost {
+export interface ConnectionHost extends ServerOf<Exchange> {
   readonly options: ResolvedOptions;
   readonly handler: Handler;
   /** Decides when a request starts; undefined when each does at once. */
@@ -49,8 +50,6 @@ export interface ConnectionHost {
   readonly now: number;
   /** Whether new requests are answered 503 because there are too many connections. */
   isOverloaded(connection: Connection): boolean;
-  nextNumber(): number;
-  warnOnce(kind: string, warning: string): void;
   /** The first bytes have come. */
   onFirstBytes(): void;
   onConnectionEnd(connection: Connection): void;
@@ -68,6 +67,7 @@ export class Connection implements AppSink, ExchangeHost {
   readonly #output: Output;
   readonly #gate: Gate;
   readonly app: AppConnection;
+  readonly server: ConnectionHost;
   readonly options: ResolvedOptions;
   #isFresh = true; // nothing received yet
   #isLate: boolean; // it may have waited so long that the web server has given up
@@ -84,6 +84,7 @@ export class Connection implements AppSink, ExchangeHost {
     this.#isLate = host.admission?.isLate() === true;
     this.#socket = socket;
     this.#peer = peer;
+    this.server = host;
     this.options = host.options;
     this.#output = new Output(socket, host.slabs, () => this.#onFlushed());
     this.#gate = new Gate(socket, () => {
@@ -129,6 +130,7 @@ export class Connection implements AppSink, ExchangeHost {
   /** Closes at once; open requests are aborted. */
   destroy(reason: string): void {
     if (this.app.isAnswering) this.#output.breakOff();
+    else this.#output.flush();
     this.#lose(new Error(reason));
   }
 
@@ -197,6 +199,10 @@ export class Connection implements AppSink, ExchangeHost {
     return this.#output.isCongested;
   }
 
+  get backlogBytes(): number {
+    return this.#output.backlogBytes;
+  }
+
   scheduleFlush(): void {
     this.#output.schedule(this.#isReceiving);
   }
@@ -230,14 +236,6 @@ export class Connection implements AppSink, ExchangeHost {
     if (isReceivingInput) this.#linger();
     this.#output.end(!isReceivingInput);
     this.#gate.open();
-  }
-
-  warnOnce(kind: string, warning: string): void {
-    this.#host.warnOnce(kind, warning);
-  }
-
-  nextNumber(): number {
-    return this.#host.nextNumber();
   }
 
   // Input
@@ -295,7 +293,8 @@ export class Connection implements AppSink, ExchangeHost {
   }
 
   #onEnd(): void {
-    if (this.#isFinished) {
+    // Bun also tells of the end of a socket that was destroyed here.
+    if (this.#isFinished || this.#socket.destroyed) {
       this.#socket.destroy();
       return;
     }

@@ -12,48 +12,24 @@
 import { AppError, RemoteProtocolError } from "../base/errors.ts";
 import type { LogFields } from "../base/log.ts";
 import { oneLine } from "../base/text.ts";
-import { announcedLength, announcesUpgrade } from "../cgi/environ.ts";
+import { announcedLength, announcesUpgrade, type ParamSource } from "../cgi/environ.ts";
 import { errorPage } from "../cgi/error-page.ts";
+import { throughHops } from "../cgi/forwarded.ts";
 import { resolveTarget, type Target } from "../cgi/mount.ts";
 import type { AppConnection } from "../protocol/app-connection.ts";
 import type { AppRequest, RequestSink } from "../protocol/app-request.ts";
 import type { Params } from "../protocol/params.ts";
 import { ProtocolStatus, Role } from "../protocol/records.ts";
+import type { HostOf, WatcherOf } from "./exchange-host.ts";
+import { describeFailure, failurePage, isInvalidRequest, urlForLog } from "./failure.ts";
 import { Input, type InputHost } from "./input.ts";
 import type { ResolvedOptions } from "./options.ts";
 
 /** Serves one request. Whatever it throws becomes a 500. */
 export type Handler = (exchange: Exchange) => void;
 
-/** Hears of the end of an exchange, once. */
-export interface ExchangeWatcher {
-  /** It is answered, aborted or lost. Returns whether its connection should be closed behind the answer. */
-  onEnded(exchange: Exchange): boolean;
-}
-
-/** What an exchange needs of its connection. */
-export interface ExchangeHost {
-  readonly app: AppConnection;
-  readonly options: ResolvedOptions;
-  /** Whether more output would only pile up. */
-  readonly isCongested: boolean;
-  /** Makes sure that what was written leaves in this turn of the event loop. */
-  scheduleFlush(): void;
-  /** Calls back once everything written so far is with the kernel, or `error` if it never will be. */
-  afterFlush(callback: (error?: Error) => void): void;
-  /** The piece, in memory that the exchange may keep. */
-  own(chunk: Buffer, start: number, end: number): Buffer;
-  /** The amount of input waiting for the application has changed. */
-  onQueued(exchange: Exchange, change: number): void;
-  /** Closes the connection without END_REQUEST: the only way to tell a web server that a body is not whole. */
-  cut(reason: string): void;
-  /** The answer to the last request of a connection that the web server wanted to keep is complete. */
-  sayGoodbye(exchange: Exchange): void;
-  /** Logs a warning that every such request would give, once: the first of its kind. */
-  warnOnce(kind: string, warning: string): void;
-  /** The number of the next request. */
-  nextNumber(): number;
-}
+export type ExchangeHost = HostOf<Exchange>;
+export type ExchangeWatcher = WatcherOf<Exchange>;
 
 const RUNNING = 0;
 const HEAD_SENT = 1;
@@ -63,17 +39,25 @@ export class Exchange implements RequestSink, InputHost {
   readonly #host: ExchangeHost;
   readonly #app: AppConnection;
   readonly #request: AppRequest;
-  readonly stdin: Input;
+  /** The body; or, of a tunnel, what the client says. */
+  stdin: Input;
   /** FCGI_DATA; read by filters only. */
   readonly data: Input | undefined;
   readonly params: Params;
+  /** The parameters about the client, as `trustProxy` lets them be seen. */
+  readonly client: ParamSource;
   /** What {@link end} reports when it is not told: the exit code of the request. */
   appStatus = 0;
+  /** Whether the answer is corked: what is sent waits for {@link release}, or the end. */
+  isHeld = false;
+  /** Whether the client asks to leave HTTP and sends no body. */
+  readonly isUpgrade: boolean;
   readonly #number: number;
   #state: number = RUNNING;
   #target: Target | undefined = undefined;
   #expected: number; // announced body bytes, -1 when unknown
   #received = 0; // body bytes that arrived
+  #isTunnel = false;
   #inputError: RemoteProtocolError | undefined = undefined; // why the body is not whole
   #abortError: Error | undefined = undefined;
   #abortListeners: ((error: Error) => void)[] | undefined = undefined;
@@ -86,12 +70,15 @@ export class Exchange implements RequestSink, InputHost {
     this.#app = host.app;
     this.#request = request;
     this.params = request.params;
-    this.#number = host.nextNumber();
+    const { trustProxy } = host.options;
+    this.client = trustProxy === undefined ? request.params : throughHops(request.params, trustProxy);
+    this.#number = host.server.nextNumber();
     this.stdin = new Input(this);
     this.data = request.role === Role.Filter ? new Input(this) : undefined;
     // mod_fastcgi tells an authorizer the length of a body that goes to the responder.
     this.#expected = request.role === Role.Authorizer ? -1 : (announcedLength(request.params) ?? -1);
-    if (this.#expected <= 0 && announcesUpgrade(request.params)) {
+    this.isUpgrade = this.#expected <= 0 && announcesUpgrade(request.params);
+    if (this.isUpgrade) {
       // lighttpd ends the STDIN of such a request only with the connection: it must not be waited for.
       request.awaitsInput = false;
       this.#expected = 0;
@@ -127,7 +114,7 @@ export class Exchange implements RequestSink, InputHost {
     if (target === undefined) {
       target = resolveTarget(this.params, this.#host.options.mount);
       this.#target = target;
-      if (target.warning !== undefined) this.#host.warnOnce(target.rule, target.warning);
+      if (target.warning !== undefined) this.#host.server.warnOnce(target.rule, target.warning);
     }
     return target;
   }
@@ -142,6 +129,22 @@ export class Exchange implements RequestSink, InputHost {
     return this.#state === ENDED;
   }
 
+  /** Whether a tunnel can be opened: the web server keeps STDIN open, and nothing was answered. */
+  get canTunnel(): boolean {
+    return this.isUpgrade && this.#state === RUNNING && !this.#request.inputEnded;
+  }
+
+  /** Sends the header block of a 101: from now on STDIN and STDOUT carry what both sides say, see tunnels.ts. */
+  openTunnel(head: string): void {
+    this.#isTunnel = true;
+    this.stdin = new Input(this); // the one before has ended: there is no body
+    this.#expected = -1;
+    this.#request.awaitsInput = true; // or our close would be a reset over what the client still says
+    this.watcher?.onEnded(this);
+    this.watcher = this.#host.server.tunnels.add(this);
+    this.sendHead(head);
+  }
+
   /** Why the request was aborted; undefined while it was not. */
   get abortError(): Error | undefined {
     return this.#abortError;
@@ -150,6 +153,17 @@ export class Exchange implements RequestSink, InputHost {
   /** Whether writing more would only pile up: wait for {@link afterFlush}. */
   get isCongested(): boolean {
     return this.#host.isCongested;
+  }
+
+  /** Bytes that the web server has not taken yet, of all requests of the connection. */
+  get backlogBytes(): number {
+    return this.#host.backlogBytes;
+  }
+
+  /** Takes the cork off: what was sent meanwhile leaves in this turn. */
+  release(): void {
+    this.isHeld = false;
+    this.#host.scheduleFlush();
   }
 
   /** Calls `listener` when the web server gives up on the request or its connection is lost, at most once. */
@@ -164,14 +178,14 @@ export class Exchange implements RequestSink, InputHost {
     if (this.#state !== RUNNING) return;
     this.#state = HEAD_SENT;
     this.#app.writeHead(this.#request, head);
-    this.#host.scheduleFlush();
+    if (!this.isHeld) this.#host.scheduleFlush();
   }
 
   /** Sends a piece of the body as text. Returns false when more would pile up. */
   sendText(text: string, encoding: BufferEncoding): boolean {
     if (this.#state === HEAD_SENT) {
       this.#app.writeText(this.#request, text, encoding);
-      this.#host.scheduleFlush();
+      if (!this.isHeld) this.#host.scheduleFlush();
     }
     return !this.#host.isCongested;
   }
@@ -180,7 +194,7 @@ export class Exchange implements RequestSink, InputHost {
   sendBytes(bytes: Uint8Array): boolean {
     if (this.#state === HEAD_SENT) {
       this.#app.writeBytes(this.#request, bytes);
-      this.#host.scheduleFlush();
+      if (!this.isHeld) this.#host.scheduleFlush();
     }
     return !this.#host.isCongested;
   }
@@ -255,25 +269,13 @@ export class Exchange implements RequestSink, InputHost {
       this.refuse(400, "Bad Request", error);
       return;
     }
-    const shown = error instanceof Error ? error : new Error(oneLine(error));
-    // Whoever waited for the rest of a body hears of the abort as an error: visitors who leave are everyday life.
-    const isAbort =
-      this.#abortError !== undefined && (shown === this.#abortError || shown.cause === this.#abortError);
-    const { code } = shown as { code?: unknown };
-    const isOurs = typeof code === "string" && code.startsWith("ERR_POSTERN_");
-    this.log(isAbort ? "debug" : "error", isAbort ? "the application stopped" : "the application failed", {
-      ...(isOurs && { code }),
-      error: shown,
-    });
+    const { shown, level, message, fields } = describeFailure(error, this.#abortError);
+    this.log(level, message, fields);
     if (this.#state === ENDED) return;
     const method = oneLine(this.params.get("REQUEST_METHOD"));
-    this.sendStderr(`request ${this.id} ${method} ${oneLine(this.#shownUrl())}: ${oneLine(shown)}\n`);
+    this.sendStderr(`request ${this.id} ${method} ${oneLine(urlForLog(this))}: ${oneLine(shown)}\n`);
     if (this.#state === RUNNING) {
-      const page = errorPage(
-        500,
-        "Internal Server Error",
-        this.options.development ? (shown.stack ?? String(shown)) : undefined,
-      );
+      const page = failurePage(shown, this.options.development);
       this.respond(page.head, page.body, 1);
     } else {
       this.#over();
@@ -287,21 +289,17 @@ export class Exchange implements RequestSink, InputHost {
     return this.watcher?.onEnded(this) === true;
   }
 
+  /** Work that goes on after the answer: while it does, the server is not closed, within its drain timeout. */
+  waitUntil(work: Promise<unknown>): void {
+    this.#host.server.background.add(work);
+  }
+
   /** Logs something about this request, naming it. */
   log(level: "debug" | "info" | "warn" | "error", message: string, fields: LogFields = {}): void {
     this.options.logger[level](
-      { request: this.id, method: this.params.get("REQUEST_METHOD"), url: this.#shownUrl(), ...fields },
+      { request: this.id, method: this.params.get("REQUEST_METHOD"), url: urlForLog(this), ...fields },
       message,
     );
-  }
-
-  /** The URL for a log: of a request that was refused because of its URL, what the web server sent. */
-  #shownUrl(): string {
-    try {
-      return this.target.originalUrl;
-    } catch {
-      return this.params.get("REQUEST_URI") ?? "";
-    }
   }
 
   /** Answers with a status that a limit or a deadline demands, or cuts the connection if it is too late for that. */
@@ -366,7 +364,9 @@ export class Exchange implements RequestSink, InputHost {
     if (this.#abortError !== undefined) return;
     if (this.#state !== ENDED) this.#over();
     this.#abortError = error;
-    this.stdin.fail(error);
+    if (this.#isTunnel)
+      this.stdin.end(); // the only end a tunnel has: what came before it is delivered
+    else this.stdin.fail(error);
     this.data?.fail(error);
     this.#tellAborted(error);
   }
@@ -390,9 +390,4 @@ export class Exchange implements RequestSink, InputHost {
   onThrow(thrown: unknown): void {
     this.fail(thrown);
   }
-}
-
-/** Whether an application has only come across what no request may hold: a fetch application looks late. */
-function isInvalidRequest(error: unknown): error is RemoteProtocolError {
-  return error instanceof RemoteProtocolError && error.code === "ERR_POSTERN_HEADER_INVALID";
 }

@@ -29,6 +29,8 @@ export interface ServerHooks {
 export interface ServerLoad {
   /** Requests the application works on. */
   readonly openRequests: number;
+  /** Upgraded connections. */
+  readonly openTunnels: number;
   /** Requests that wait for their turn. */
   readonly queuedRequests: number;
   readonly connections: number;
