@@ -9,13 +9,13 @@
 import type { Server as HttpServer, IncomingMessage, ServerResponse } from "node:http";
 import { Duplex } from "node:stream";
 import { AppError } from "../base/errors.ts";
-import { type Addresses, addresses, tlsFacts } from "../cgi/environ.ts";
+import { clientCertificate, isClientVerified } from "../cgi/client-certificate.ts";
+import { type Addresses, addresses } from "../cgi/environ.ts";
+import { tlsConnection } from "../cgi/gateway-facts.ts";
 import type { Exchange } from "../server/exchange.ts";
 import type { InputSink } from "../server/input.ts";
-import { emitDrain, type ResponseInternals } from "./http-internals.ts";
-
-/** Options of every ExchangeSocket: it must outlive the end of either direction. */
-const OPTIONS = { allowHalfOpen: true, autoDestroy: false, emitClose: true } as const;
+import { emitDrain, type ResponseInternals, type WritableInternals } from "./http-internals.ts";
+import type { ServerTraits } from "./server-traits.ts";
 
 type WriteCallback = (error?: Error | null) => void;
 
@@ -31,14 +31,16 @@ export class ExchangeSocket extends Duplex implements InputSink {
   /** The response this socket carries; the name is what node:http looks for. */
   _httpMessage: ServerResponse | null = null;
 
-  /** As on an accepted socket: the http.Server that the application was made with, if any. */
-  readonly server: HttpServer | undefined;
+  /** As on an accepted socket: the http.Server of the application. */
+  readonly server: HttpServer;
   #awaitsDrain = false;
+  #isFinished = false; // 'finish' was emitted: what happens to the connection is no abort of the request
+  #cause: Error | undefined = undefined; // why the client is gone
 
-  constructor(exchange: Exchange, server: HttpServer | undefined) {
-    super(OPTIONS);
+  constructor(exchange: Exchange, traits: ServerTraits) {
+    super(traits.socketOptions);
     this.#exchange = exchange;
-    this.server = server;
+    this.server = traits.server;
   }
 
   // What the web server says about the client
@@ -65,9 +67,13 @@ export class ExchangeSocket extends Duplex implements InputSink {
   get encrypted(): boolean {
     return this.#facts.encrypted;
   }
+  /** A plain member of a TLS socket, and some applications set it. */
+  set encrypted(value: boolean) {
+    Object.defineProperty(this, "encrypted", { value, writable: true, configurable: true, enumerable: true });
+  }
   /** Whether the web server verified a client certificate. */
   get authorized(): boolean {
-    return this.#exchange.params.get("SSL_CLIENT_VERIFY") === "SUCCESS";
+    return isClientVerified(this.#exchange.client);
   }
   address(): object {
     const { localAddress, localPort } = this.#facts;
@@ -75,27 +81,28 @@ export class ExchangeSocket extends Duplex implements InputSink {
   }
   /** The client certificate as far as SSL_* parameters tell; `{}` without one, as node:tls has it. */
   getPeerCertificate(): object {
-    const facts = tlsFacts(this.#exchange.params);
-    if (facts?.subject === undefined) return {};
+    const certificate = this.encrypted ? clientCertificate(this.#exchange.client) : undefined;
+    if (certificate === undefined) return {};
     return {
-      subject: facts.subject,
-      issuer: facts.issuer,
-      serialNumber: facts.serialNumber,
-      valid_from: facts.validFrom,
-      valid_to: facts.validTo,
-      pem: facts.certificate,
+      subject: certificate.subject,
+      issuer: certificate.issuer,
+      serialNumber: certificate.serial,
+      fingerprint: certificate.fingerprint,
+      valid_from: certificate.notBefore,
+      valid_to: certificate.notAfter,
+      pem: certificate.pem,
     };
   }
   getProtocol(): string | null {
-    return tlsFacts(this.#exchange.params)?.protocol ?? null;
+    return tlsConnection(this.#exchange.client)?.protocol ?? null;
   }
   getCipher(): object {
-    const name = tlsFacts(this.#exchange.params)?.cipher;
+    const name = tlsConnection(this.#exchange.client)?.cipher;
     return name === undefined ? {} : { name };
   }
 
   get #facts(): Addresses {
-    this.#addresses ??= addresses(this.#exchange.params);
+    this.#addresses ??= addresses(this.#exchange.client);
     return this.#addresses;
   }
 
@@ -112,7 +119,8 @@ export class ExchangeSocket extends Duplex implements InputSink {
   }
 
   onFail(cause: Error): void {
-    this.request.destroy(connectionReset(cause));
+    this.#cause = cause;
+    this.destroy(connectionReset(cause));
   }
 
   override resume(): this {
@@ -150,13 +158,14 @@ export class ExchangeSocket extends Duplex implements InputSink {
     if (!exchange.isCongested) return true;
     if (!this.#awaitsDrain) {
       this.#awaitsDrain = true;
-      exchange.afterFlush(() => this.#onDrain());
+      exchange.afterFlush((error) => this.#onDrain(error));
     }
     return false;
   }
 
-  #onDrain(): void {
+  #onDrain(error: Error | undefined): void {
     this.#awaitsDrain = false;
+    if (error !== undefined || this.destroyed) return;
     if (this._httpMessage !== null) emitDrain(this._httpMessage);
     this.emit("drain");
   }
@@ -167,19 +176,41 @@ export class ExchangeSocket extends Duplex implements InputSink {
       exchange.sendText(data, encoding);
       return;
     }
-    // node:http puts head and first piece into one string. The head is latin1 whatever the body is.
+    // node:http puts head and first piece into one string, and so both into one encoding.
     const head = response._header as string;
-    exchange.sendHead(head);
+    exchange.sendHead(encoding === "latin1" ? head : asUtf8(head, data.length === head.length));
     if (data.length > head.length) exchange.sendText(data.slice(head.length), encoding);
   }
 
-  override cork(): void {}
-  override uncork(): void {}
+  // node:http corks for a moment whenever something is written, and reads and sets the count itself.
+
+  override cork(): void {
+    (this as unknown as WritableInternals)._writableState.corked++;
+    this.#exchange.isHeld = true;
+  }
+
+  override uncork(): void {
+    const state = (this as unknown as WritableInternals)._writableState;
+    if (state.corked > 0 && --state.corked === 0) this.#exchange.release();
+  }
+
+  /** Bytes that wait for the web server to take them: `writableLength`, see below. */
+  get backlogBytes(): number {
+    return this.#exchange.isEnded ? 0 : this.#exchange.backlogBytes;
+  }
 
   /** node:http never ends the socket of a request; an application that does wants it closed. */
   override end(): this {
     this.destroy();
     return this;
+  }
+
+  destroySoon(): void {
+    this.destroy();
+  }
+
+  resetAndDestroy(): this {
+    return this.destroy();
   }
 
   override _destroy(error: Error | null, callback: (error: Error | null) => void): void {
@@ -193,8 +224,21 @@ export class ExchangeSocket extends Duplex implements InputSink {
           ),
       );
     }
-    // Nobody listens for errors of a socket they never made; request and response have their own.
-    callback(null);
+    // For who listens, as on-finished does. To others an error of a socket they never made would be the end.
+    callback(this.listenerCount("error") > 0 ? error : null);
+    // As with a TCP socket 'close' comes when everything that is said in this turn was said.
+    setImmediate(emitClosed, this, error !== null);
+  }
+
+  /** The client is gone, or the web server has given up. */
+  abort(cause: Error): void {
+    this.#cause ??= cause;
+    this.destroy();
+  }
+
+  /** What node:http's server does when a socket closes: a request that is not answered is aborted. */
+  abortRequest(): void {
+    if (!this.#isFinished) this.request.destroy(connectionReset(this.#cause));
   }
 
   // What else sockets have
@@ -212,20 +256,32 @@ export class ExchangeSocket extends Duplex implements InputSink {
     return this;
   }
 
+  /** All are told, in node:http's order; whoever listens on the socket alone does not keep it. */
   #onTimeout(): void {
-    const heard = [
-      !this.request.complete && this.request.emit("timeout", this),
-      this._httpMessage?.emit("timeout", this) ?? false,
-      this.emit("timeout"),
-    ];
-    if (!heard.includes(true)) this.destroy();
+    const byRequest = !this.request.complete && this.request.emit("timeout", this);
+    const byResponse = this._httpMessage?.emit("timeout", this) ?? false;
+    const byServer = this.server.emit("timeout", this);
+    if (!byRequest && !byResponse && !byServer) this.destroy();
+    this.emit("timeout");
   }
 
-  /** The response is complete. */
+  /** The response is complete: END_REQUEST leaves in the same write. */
   finish(): void {
-    clearTimeout(this.#timer);
+    if (this.#timer !== undefined) clearTimeout(this.#timer);
     this.#timer = undefined;
     this.#exchange.end();
+  }
+
+  /** The response has emitted 'finish'. */
+  release(): void {
+    this.#isFinished = true;
+  }
+
+  get pending(): boolean {
+    return false;
+  }
+  get readyState(): string {
+    return this.destroyed ? "closed" : "open";
   }
 
   setNoDelay(): this {
@@ -242,9 +298,30 @@ export class ExchangeSocket extends Duplex implements InputSink {
   }
 }
 
+// stream.Duplex declares a property, which no accessor of a class may replace.
+Object.defineProperty(ExchangeSocket.prototype, "writableLength", {
+  configurable: true,
+  get(this: ExchangeSocket): number {
+    return this.backlogBytes;
+  },
+});
+
+function emitClosed(socket: ExchangeSocket, hadError: boolean): void {
+  socket.abortRequest();
+  socket.emit("close", hadError);
+}
+
 /** The error node:http gives a request whose client went away. */
-export function connectionReset(cause: Error): Error {
-  return Object.assign(new Error("aborted", { cause }), { code: "ECONNRESET" });
+function connectionReset(cause: Error | undefined): Error {
+  const error = cause === undefined ? new Error("aborted") : new Error("aborted", { cause });
+  return Object.assign(error, { code: "ECONNRESET" });
+}
+
+/** The bytes of UTF-8, a character each, as heads are sent. */
+function asUtf8(head: string, isAlone: boolean): string {
+  if (Buffer.byteLength(head) === head.length) return head;
+  // Without a length node:http sends the size of the first chunk with the head, and that as latin1.
+  return isAlone || /\r\ncontent-length:/i.test(head) ? Buffer.from(head).toString("latin1") : head;
 }
 
 function family(address: string | undefined): string | undefined {

@@ -12,14 +12,23 @@ export interface ResponseInternals {
   /** Whether `_header` has been handed to the socket. */
   _headerSent: boolean;
   _removedConnection: boolean;
+  /** Whether the client waits for 100 Continue. */
+  _expect_continue: boolean;
   chunkedEncoding: boolean;
   _storeHeader(firstLine: string, headers: unknown): void;
+}
+
+/** The part of a stream's state that node:http itself sets. */
+export interface WritableInternals {
+  readonly _writableState: { corked: number };
 }
 
 /** The undocumented members of IncomingMessage. */
 export interface RequestInternals {
   /** Whether somebody reads the body. */
   _consuming?: boolean;
+  /** As the server's option of this name. */
+  joinDuplicateHeaders: boolean;
   _addHeaderLines(headers: string[], count: number): void;
   _dump(): void;
 }
@@ -30,10 +39,19 @@ const requestInternals = IncomingMessage.prototype as unknown as RequestInternal
 /** node:http's own, which checks and writes the head. */
 export const storeHttpHead: ResponseInternals["_storeHeader"] = responseInternals._storeHeader;
 
+/** A symbol that an object has of its own, by its description; node:http exports none of its symbols. */
+export function ownSymbol(object: object, description: string): symbol | undefined {
+  return Object.getOwnPropertySymbols(object).find((symbol) => symbol.description === description);
+}
+
 /** The flag behind `writableNeedDrain`. */
-const needsDrain: symbol | undefined = Object.getOwnPropertySymbols(
+const needsDrain: symbol | undefined = ownSymbol(
   new ServerResponse(new IncomingMessage(undefined as never)),
-).find((symbol) => symbol.description === "kNeedDrain");
+  "kNeedDrain",
+);
+
+/** Where requests have a `signal` (Node 24): takes it off the socket, whose end is no abort any more. */
+const detachSignal: symbol | undefined = ownSymbol(IncomingMessage.prototype, "kDetachAbortSignal");
 
 /** @throws {UsageError} ERR_POSTERN_BAD_APP: this runtime's node:http is not one we know */
 export function checkInternals(): void {
@@ -45,8 +63,15 @@ export function checkInternals(): void {
   if (known) return;
   throw new UsageError(
     "ERR_POSTERN_BAD_APP",
-    `node:http of ${process.version} lacks what the Node adapter builds on: use a supported Node (20.19, 22, 24, 26) or serve a { fetch } application`,
+    `node:http of ${runtimeName()} lacks what the Node adapter builds on: use a supported Node (20.19, 22, 24, 26), Bun (1.4) or Deno (2.9), or serve a { fetch } application`,
   );
+}
+
+/** `Bun 1.4.5`, `Deno 2.9.5`, `Node 20.20.2`; the others have a `process.version` too, of the Node they imitate. */
+function runtimeName(): string {
+  const { bun, deno, node } = process.versions;
+  if (bun !== undefined) return `Bun ${bun}`;
+  return deno === undefined ? `Node ${node}` : `Deno ${deno}`;
 }
 
 /** Tells a response that its socket takes more, as node:http's server does. */
@@ -55,6 +80,11 @@ export function emitDrain(response: ServerResponse): void {
   if (response.writableEnded || flags[needsDrain!] !== true) return;
   flags[needsDrain!] = false;
   response.emit("drain");
+}
+
+/** The response is complete: the end of the socket is no abort of the request. */
+export function detachAbortSignal(request: IncomingMessage): void {
+  if (detachSignal !== undefined) (request as unknown as Record<symbol, () => void>)[detachSignal]!();
 }
 
 /** Tells a response that it is over, as node:http's server does. */

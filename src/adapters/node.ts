@@ -6,40 +6,91 @@
  * prototypes, wrapping methods, poking at internals. Only the bottom is ours: an ExchangeSocket instead of a TCP
  * socket, and a `_storeHeader` that turns the HTTP head into a CGI header block.
  */
-import { type Server as HttpServer, IncomingMessage, ServerResponse } from "node:http";
+import diagnostics from "node:diagnostics_channel";
+import { EventEmitter } from "node:events";
+import {
+  createServer,
+  type Server as HttpServer,
+  type IncomingMessage,
+  type ServerResponse,
+} from "node:http";
 import { AppError } from "../base/errors.ts";
 import { httpVersion, method, rawHeaders } from "../cgi/environ.ts";
 import type { Exchange, Handler } from "../server/exchange.ts";
-import { connectionReset, ExchangeSocket } from "./exchange-socket.ts";
+import { ExchangeSocket } from "./exchange-socket.ts";
 import { headFromHttp } from "./http-head.ts";
 import {
   checkInternals,
+  detachAbortSignal,
   emitClose,
   type RequestInternals,
   type ResponseInternals,
   storeHttpHead,
 } from "./http-internals.ts";
+import { mendResponse } from "./mend-response.ts";
+import { offloadFiles } from "./offload.ts";
+import { type ServerTraits, traitsOf } from "./server-traits.ts";
 import { remember } from "./side.ts";
+import type { TunnelSocket } from "./tunnel-socket.ts";
+import { withUpgrades } from "./upgrade.ts";
 
 /** What Express, connect, Koa's `callback()` and Fastify take. A returned promise that rejects is a failure. */
 export type NodeListener = (request: IncomingMessage, response: ServerResponse) => unknown;
 
 const ZERO = "0".charCodeAt(0);
 
-/** Serves a Node listener. @throws {UsageError} ERR_POSTERN_BAD_APP: this runtime's node:http is not one we know */
-export function nodeHandler(listener: NodeListener, httpServer?: HttpServer): Handler {
+// What node:http's server publishes, for who traces and measures: OpenTelemetry and its kin.
+const startChannel = diagnostics.channel("http.server.request.start");
+const finishChannel = diagnostics.channel("http.server.response.finish");
+
+/** Calls the application; what it returns may be a promise. */
+type Call = (request: IncomingMessage, response: ServerResponse) => unknown;
+
+/**
+ * Serves a Node listener. It belongs to an http.Server that never listens: what `request.socket.server` is, and where
+ * instrumentation that wraps `Server#emit` sees requests.
+ * @throws {UsageError} ERR_POSTERN_BAD_APP: this runtime's node:http is not one we know
+ */
+export function nodeHandler(listener: NodeListener): Handler {
+  const server = createServer();
+  let result: unknown;
+  server.on("request", (request, response) => {
+    result = listener.call(server, request, response);
+  });
+  return handlerOf(traitsOf(server), (request, response) => {
+    // Nobody wraps it, as a rule; and what emit costs is a twentieth of a small request.
+    if (server.emit === EventEmitter.prototype.emit) return listener.call(server, request, response);
+    server.emit("request", request, response);
+    const returned = result;
+    result = undefined;
+    return returned;
+  });
+}
+
+/** The handler of an `http.Server` that was made with its application and does not listen itself. */
+export function httpServerHandler(server: HttpServer): Handler {
+  const traits = traitsOf(server);
+  const ordinary = handlerOf(traits, (request, response) => {
+    server.emit("request", request, response);
+  });
+  return withUpgrades(ordinary, server, (exchange, socket) => makeRequest(exchange, socket, traits));
+}
+
+function handlerOf(traits: ServerTraits, call: Call): Handler {
   checkInternals();
+  const { server } = traits;
   return (exchange: Exchange): void => {
-    const socket = new ExchangeSocket(exchange, httpServer);
-    const request = makeRequest(exchange, socket);
-    const response = makeResponse(request, socket);
+    const socket = new ExchangeSocket(exchange, traits);
+    const request = makeRequest(exchange, socket, traits);
+    const response = makeResponse(request, socket, traits);
+    if (exchange.options.sendFile !== undefined) offloadFiles(exchange, request, response);
     exchange.stdin.attach(socket);
-    exchange.whenAborted((cause) => {
-      request.destroy(connectionReset(cause));
-      socket.destroy();
-    });
+    exchange.whenAborted((cause) => socket.abort(cause));
+    if (server.timeout > 0) socket.setTimeout(server.timeout);
+    if (startChannel.hasSubscribers) startChannel.publish({ request, response, socket, server });
     try {
-      const result = listener(request, response);
+      const isExpecting = exchange.params.get("HTTP_EXPECT") !== undefined;
+      const result = isExpecting ? callExpecting(server, call, request, response) : call(request, response);
       if (isThenable(result)) result.then(undefined, (error: unknown) => fail(exchange, socket, error));
     } catch (error) {
       fail(exchange, socket, error);
@@ -47,17 +98,32 @@ export function nodeHandler(listener: NodeListener, httpServer?: HttpServer): Ha
   };
 }
 
-/** The handler of an `http.Server` that was made with its application and does not listen itself. */
-export function httpServerHandler(server: HttpServer): Handler {
-  return nodeHandler((request, response) => server.emit("request", request, response), server);
+/** A request with an Expect header, as node:http has it. The web server has said 100 Continue long ago. */
+function callExpecting(
+  server: HttpServer,
+  call: Call,
+  request: IncomingMessage,
+  response: ServerResponse,
+): unknown {
+  const { expect } = request.headers;
+  if (expect === undefined || request.httpVersion !== "1.1") return call(request, response);
+  if (/(?:^|\W)100-continue(?:$|\W)/i.test(expect)) {
+    (response as unknown as ResponseInternals)._expect_continue = true;
+    if (server.emit("checkContinue", request, response)) return undefined;
+    response.writeContinue();
+    return call(request, response);
+  }
+  if (!server.emit("checkExpectation", request, response)) response.writeHead(417).end();
+  return undefined;
 }
 
-function makeRequest(exchange: Exchange, socket: ExchangeSocket): IncomingMessage {
+function makeRequest(
+  exchange: Exchange,
+  socket: ExchangeSocket | TunnelSocket,
+  traits: ServerTraits,
+): IncomingMessage {
   const { params, target } = exchange;
-  const request = new IncomingMessage(socket as never) as IncomingMessage & {
-    baseUrl: string;
-    originalUrl: string;
-  };
+  const request = new traits.Request(socket as never) as IncomingMessage & RequestInternals & MountNames;
   socket.request = request;
   request.method = method(params);
   request.url = target.url;
@@ -66,19 +132,32 @@ function makeRequest(exchange: Exchange, socket: ExchangeSocket): IncomingMessag
   request.httpVersionMajor = version.charCodeAt(0) - ZERO;
   request.httpVersionMinor = version.length > 2 ? version.charCodeAt(2) - ZERO : 0;
   const headers = rawHeaders(params);
-  (request as unknown as RequestInternals)._addHeaderLines(headers, headers.length);
-  // The names that Express and connect use for the mount; they keep what is set.
+  if (traits.joinsDuplicateHeaders) request.joinDuplicateHeaders = true;
+  request._addHeaderLines(headers, headers.length);
   request.baseUrl = target.base;
   request.originalUrl = target.originalUrl;
   remember(request, exchange);
   return request;
 }
 
-function makeResponse(request: IncomingMessage, socket: ExchangeSocket): ServerResponse {
-  const response = new ServerResponse(request);
+/** The names that Express and connect use for the mount; they keep what is set. */
+interface MountNames {
+  baseUrl: string;
+  originalUrl: string;
+}
+
+function makeResponse(
+  request: IncomingMessage,
+  socket: ExchangeSocket,
+  traits: ServerTraits,
+): ServerResponse {
+  const response = new traits.Response(request, traits.responseOptions);
+  if (mendResponse !== undefined) mendResponse(response);
   const internals = response as unknown as ResponseInternals;
   internals._removedConnection = true; // the Connection header is the web server's
   internals._storeHeader = storeCgiHead;
+  const { unique } = traits;
+  if (unique !== undefined) (response as unknown as Record<symbol, unknown>)[unique.symbol] = unique.headers;
   response.on("prefinish", onPrefinish);
   response.on("finish", onFinish);
   response.assignSocket(socket as never);
@@ -110,6 +189,10 @@ function onFinish(this: ServerResponse): void {
   const socket = this.socket as unknown as ExchangeSocket | null;
   if (socket === null) return;
   const request = this.req as IncomingMessage & RequestInternals;
+  if (finishChannel.hasSubscribers) {
+    finishChannel.publish({ request, response: this, socket, server: socket.server });
+  }
+  socket.release();
   if (!request._consuming) {
     if (!request.complete) {
       request.complete = true; // nobody reads the body: it ends here
@@ -118,7 +201,15 @@ function onFinish(this: ServerResponse): void {
     request._dump();
   }
   this.detachSocket(socket as never);
-  process.nextTick(emitClose, this);
+  process.nextTick(closeResponse, this, socket);
+}
+
+/** The client's connection is the web server's: to whoever listens it ends with the response. */
+function closeResponse(response: ServerResponse, socket: ExchangeSocket): void {
+  emitClose(response);
+  if (socket.listenerCount("close") === 0 || !socket.request.complete) return;
+  detachAbortSignal(socket.request);
+  socket.destroy();
 }
 
 function fail(exchange: Exchange, socket: ExchangeSocket, error: unknown): void {
