@@ -1,7 +1,7 @@
 /**
  * The globals of a fetch application, changed once, when one is first served: `Request` and `fetch` take the lazy
  * requests made here (both look at internals that only a native Request has), and `Response` makes light responses.
- * Elsewhere than on Node the runtime's own Response is fast, and stays.
+ * Deno's own Response is fast, and stays; Bun's does not say that text is text.
  */
 import { type RequestInput, unwrapRequest } from "./fetch-request.ts";
 import { Light } from "./fetch-response.ts";
@@ -26,5 +26,5 @@ export function teachGlobals(): void {
   globalThis.fetch = function fetch(input: RequestInput, init?: RequestInit): Promise<Response> {
     return nativeFetch(unwrapRequest(input), init);
   };
-  if (!("bun" in process.versions) && !("deno" in process.versions)) globalThis.Response = Light;
+  if (!("deno" in process.versions)) globalThis.Response = Light;
 }

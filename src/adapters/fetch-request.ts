@@ -4,11 +4,12 @@
  * the runtime's own Request is made only when something needs it (the body, `clone()`, `new Request(request)`).
  * `instanceof Request` holds. Shaped as srvx's ServerRequest: `ip`, `runtime`, `waitUntil`.
  */
-import { addresses, method, rawHeaders } from "../cgi/environ.ts";
+import { method, rawHeaders } from "../cgi/environ.ts";
 import { absoluteUrl } from "../cgi/mount.ts";
 import type { Exchange } from "../server/exchange.ts";
-import type { FetchContext } from "./fetch-context.ts";
+import type { FetchContext, FetchRuntime } from "./fetch-context.ts";
 import { remember } from "./side.ts";
+import { asAbortError } from "./streams.ts";
 
 const NativeRequest = globalThis.Request;
 export type RequestInput = string | URL | Request;
@@ -29,15 +30,20 @@ class LazyRequest {
     return method(this.#exchange.params);
   }
   get url(): string {
-    const { params, target, options } = this.#exchange;
-    this.#url ??= absoluteUrl(params, options.stripBase ? { ...target, originalUrl: target.url } : target);
+    const { client, target, options } = this.#exchange;
+    this.#url ??= absoluteUrl(client, options.stripBase ? { ...target, originalUrl: target.url } : target);
     return this.#url;
   }
   get headers(): Headers {
     if (this.#headers === undefined) {
       const raw = rawHeaders(this.#exchange.params);
       const headers = new Headers();
-      for (let at = 0; at < raw.length; at += 2) headers.append(raw[at]!, raw[at + 1]!);
+      for (let at = 0; at < raw.length; at += 2) {
+        const name = raw[at]!;
+        // Deno would put a comma between cookies, where nothing takes them apart.
+        if (name === "cookie" && headers.has(name)) headers.set(name, `${headers.get(name)}; ${raw[at + 1]}`);
+        else headers.append(name, raw[at + 1]!);
+      }
       this.#headers = headers;
     }
     return this.#headers;
@@ -46,13 +52,23 @@ class LazyRequest {
     return this.#context.signal;
   }
   get ip(): string | undefined {
-    return addresses(this.#exchange.params).remoteAddress;
+    return this.#exchange.client.get("REMOTE_ADDR") || undefined;
   }
-  get runtime(): object {
-    return { name: "postern", fastcgi: this.#context };
+  get runtime(): FetchRuntime {
+    return this.#context.runtime;
   }
   get waitUntil(): FetchContext["waitUntil"] {
     return this.#context.waitUntil;
+  }
+
+  clone(): Request {
+    const copy = this.current.clone();
+    remember(copy, this.#exchange);
+    return copy;
+  }
+  /** Node 20 has no `bytes`. */
+  async bytes(): Promise<Uint8Array> {
+    return new Uint8Array(await this.native.arrayBuffer());
   }
 
   /** The runtime's own Request with the same facts and the body. */
@@ -61,9 +77,23 @@ class LazyRequest {
     return this.#native;
   }
 
+  /** The same with the headers as they are now: an application may have changed them after the native one was made. */
+  get current(): Request {
+    const native = this.native;
+    const headers = this.#headers;
+    if (headers === undefined) return native;
+    for (const name of [...native.headers.keys()]) if (!headers.has(name)) native.headers.delete(name);
+    for (const [name, value] of headers) {
+      // getSetCookie() of a request is a curiosity, but joining would change it.
+      if (name !== "set-cookie" && native.headers.get(name) !== value) native.headers.set(name, value);
+    }
+    return native;
+  }
+
   #makeNative(): Request {
     const init: RequestInit = { method: this.method, headers: this.headers, signal: this.signal };
-    if (this.method !== "GET" && this.method !== "HEAD") {
+    // In any case: Request takes "get" for GET, and refuses a body with it.
+    if (!/^(?:GET|HEAD)$/i.test(this.method)) {
       init.body = bodyOf(this.#exchange);
       init.duplex = "half";
     }
@@ -72,7 +102,7 @@ class LazyRequest {
 }
 
 // Everything else is the native Request's.
-for (const name of ["arrayBuffer", "blob", "bytes", "clone", "formData", "json", "text"] as const) {
+for (const name of ["arrayBuffer", "blob", "formData", "json", "text"] as const) {
   Object.defineProperty(LazyRequest.prototype, name, {
     value(this: LazyRequest): unknown {
       return (this.native as unknown as Record<string, () => unknown>)[name]!();
@@ -104,6 +134,17 @@ for (const name of [
     configurable: true,
   });
 }
+// Middleware may know better, and says so by assigning.
+for (const name of ["ip", "runtime", "waitUntil"] as const) {
+  const { get } = Object.getOwnPropertyDescriptor(LazyRequest.prototype, name)!;
+  Object.defineProperty(LazyRequest.prototype, name, {
+    get: get!,
+    set(this: LazyRequest, value: unknown): void {
+      Object.defineProperty(this, name, { value, writable: true, enumerable: true, configurable: true });
+    },
+    configurable: true,
+  });
+}
 Object.setPrototypeOf(LazyRequest.prototype, NativeRequest.prototype);
 
 /** The Request for one exchange. */
@@ -113,36 +154,42 @@ export function makeFetchRequest(exchange: Exchange, context: FetchContext): Req
   return request as unknown as Request;
 }
 
+/** Reads only what is asked for: an application that looks at `body` and answers has not begun to read it. */
+const NOTHING_AHEAD: QueuingStrategy<Uint8Array> = { highWaterMark: 0 };
+
 function bodyOf(exchange: Exchange): ReadableStream<Uint8Array> {
   const input = exchange.stdin;
   let isOpen = true;
-  return new ReadableStream<Uint8Array>({
-    start: (controller) => {
-      input.attach({
-        onPiece: (piece) => {
-          if (!isOpen) return;
-          controller.enqueue(piece);
-          if ((controller.desiredSize ?? 0) <= 0) input.pause();
-        },
-        onEnd: () => {
-          if (isOpen) controller.close();
-          isOpen = false;
-        },
-        onFail: (error) => {
-          if (isOpen) controller.error(error);
-          isOpen = false;
-        },
-      });
+  return new ReadableStream<Uint8Array>(
+    {
+      start: (controller) => {
+        input.attach({
+          onPiece: (piece) => {
+            if (!isOpen) return;
+            controller.enqueue(piece);
+            if ((controller.desiredSize ?? 0) <= 0) input.pause();
+          },
+          onEnd: () => {
+            if (isOpen) controller.close();
+            isOpen = false;
+          },
+          onFail: (error) => {
+            if (isOpen) controller.error(error === exchange.abortError ? asAbortError(error) : error);
+            isOpen = false;
+          },
+        });
+      },
+      pull: () => input.resume(),
+      cancel: () => {
+        isOpen = false;
+        input.discard();
+      },
     },
-    pull: () => input.resume(),
-    cancel: () => {
-      isOpen = false;
-      input.discard();
-    },
-  });
+    NOTHING_AHEAD,
+  );
 }
 
 /** A native Request for one made here; anything else as it is. */
 export function unwrapRequest(input: RequestInput): RequestInput {
-  return input instanceof LazyRequest ? input.native : input;
+  return input instanceof LazyRequest ? input.current : input;
 }

@@ -12,6 +12,7 @@ import { FetchContext } from "./fetch-context.ts";
 import { teachGlobals } from "./fetch-globals.ts";
 import { makeFetchRequest } from "./fetch-request.ts";
 import { lightParts } from "./fetch-response.ts";
+import { asAbortError } from "./streams.ts";
 
 export type FetchFunction = (request: Request, context: FetchContext) => Response | Promise<Response>;
 
@@ -31,14 +32,14 @@ export function fetchHandler(application: FetchApplication): Handler {
       result = application.fetch(request, context);
     } catch (thrown) {
       // A thrown Response is an answer, as routers use it.
-      if (!(thrown instanceof Response)) throw thrown;
+      if (!isResponse(thrown)) throw thrown;
       result = thrown;
     }
     if (result instanceof Response) send(exchange, result);
     else {
       Promise.resolve(result).then(
         (response) => send(exchange, response),
-        (reason: unknown) => (reason instanceof Response ? send(exchange, reason) : exchange.fail(reason)),
+        (reason: unknown) => (isResponse(reason) ? send(exchange, reason) : exchange.fail(reason)),
       );
     }
   };
@@ -47,24 +48,30 @@ export function fetchHandler(application: FetchApplication): Handler {
 function send(exchange: Exchange, response: Response): void {
   if (exchange.isEnded) {
     // The web server gave up meanwhile: whatever feeds the body may stop.
-    response.body?.cancel().catch(() => {});
+    if (isResponse(response)) giveUp(response.body, exchange.abortError);
     return;
   }
   try {
     const light = lightParts(response);
     const head = headOf(response, light?.headers);
     const { body } = light ?? response;
+    if (light === undefined && body !== null && isUsed(response)) throw new TypeError(USED);
     if (typeof body === "string" || body instanceof Uint8Array) {
       exchange.respond(head, body);
     } else if (body === null) {
       exchange.sendHead(head);
       exchange.end();
     } else if (hasNoBody(method(exchange.params), response.status)) {
-      body.cancel().catch(() => {});
+      giveUp(body, undefined);
       exchange.sendHead(head);
       exchange.end();
     } else {
-      stream(exchange, head, body).catch((error: unknown) => exchange.fail(error));
+      const source = toStream(body);
+      const reader = source.getReader();
+      stream(exchange, head, reader).catch((error: unknown) => {
+        reader.cancel(error).catch(ignore); // of a source that failed itself nothing is left to cancel
+        exchange.fail(error);
+      });
     }
   } catch (error) {
     exchange.fail(error);
@@ -91,10 +98,13 @@ function headOf(response: Response, known: readonly string[] | undefined): strin
   );
 }
 
-async function stream(exchange: Exchange, head: string, body: ReadableStream<Uint8Array>): Promise<void> {
-  const reader = body.getReader();
+async function stream(
+  exchange: Exchange,
+  head: string,
+  reader: ReadableStreamDefaultReader<Uint8Array | string>,
+): Promise<void> {
   exchange.whenAborted((error) => {
-    reader.cancel(error).catch(() => {}); // the source may fail on the way down: nobody is left to hear it
+    reader.cancel(asAbortError(error)).catch(ignore); // the source may fail on the way down: nobody is left to hear it
   });
   // A body that is there at once leaves together with the head; a slow one must not hold the head back.
   queueMicrotask(() => process.nextTick(() => exchange.sendHead(head)));
@@ -102,11 +112,13 @@ async function stream(exchange: Exchange, head: string, body: ReadableStream<Uin
     const { done, value } = await reader.read();
     exchange.sendHead(head);
     if (done || exchange.isEnded) break;
+    // The standard has bytes only; Bun and srvx take text as well, and Elysia's generators give it.
+    if (typeof value === "string") {
+      if (!exchange.sendText(value, "utf8")) await flushed(exchange);
+      continue;
+    }
     if (!(value instanceof Uint8Array)) {
-      throw new AppError(
-        "ERR_POSTERN_BAD_APP",
-        `the body stream gave ${describe(value)} instead of a Uint8Array`,
-      );
+      throw new TypeError(`the body stream gave ${describe(value)} instead of a Uint8Array`);
     }
     if (!exchange.sendBytes(value)) await flushed(exchange);
   }
@@ -116,6 +128,29 @@ async function stream(exchange: Exchange, head: string, body: ReadableStream<Uin
 function flushed(exchange: Exchange): Promise<void> {
   return new Promise((resolve) => exchange.afterFlush(() => resolve()));
 }
+
+const USED = "the body of the Response was used already: clone() it before it is read, and return the clone";
+
+/** Whether somebody has read the body, or is about to: what would be sent is not what was meant. */
+function isUsed({ bodyUsed, body }: Response): boolean {
+  return bodyUsed || body?.locked === true;
+}
+
+/** The body of a Response of another make (node-fetch) is a Node stream, which can be iterated over. */
+function toStream(body: ReadableStream<Uint8Array>): ReadableStream<Uint8Array | string> {
+  return typeof body.getReader === "function" ? body : ReadableStream.from(body as AsyncIterable<Uint8Array>);
+}
+
+/** Nobody wants the body. */
+function giveUp(body: Response["body"], error: Error | undefined): void {
+  if (body === null || body === undefined) return;
+  const reason = error === undefined ? undefined : asAbortError(error);
+  // One that is locked cannot be cancelled, and is somebody else's to end.
+  if (typeof body.cancel === "function") body.cancel(reason).catch(ignore);
+  else (body as { destroy?: (error?: Error) => void }).destroy?.(error);
+}
+
+function ignore(): void {}
 
 /** Also a Response of another realm or copy of undici. */
 function isResponse(value: unknown): value is Response {

@@ -30,7 +30,7 @@ export class FastCGIRequest extends FastCGISide {
 
   /** REQUEST_METHOD. */
   get method(): string {
-    return method(this.params);
+    return method(this.#exchange.params);
   }
   /** Path inside the mount, and query, as the client sent them. */
   get url(): string {
@@ -42,7 +42,7 @@ export class FastCGIRequest extends FastCGISide {
   }
   /** Header names in lower case and values: name, value, name, value. */
   get headers(): readonly string[] {
-    return rawHeaders(this.params);
+    return rawHeaders(this.#exchange.params);
   }
   /** The request body. */
   get stdin(): Readable {

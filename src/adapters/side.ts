@@ -3,32 +3,26 @@
  */
 import type { Readable, Writable } from "node:stream";
 import { UsageError } from "../base/errors.ts";
-import type { Params } from "../protocol/params.ts";
+import { type GatewayFacts, gatewayFacts } from "../cgi/gateway-facts.ts";
 import { Role } from "../protocol/records.ts";
 import type { Exchange } from "../server/exchange.ts";
 import { abortSignal, inputStream, stderrStream } from "./streams.ts";
 
+export type { ClientCertificate } from "../cgi/client-certificate.ts";
+export type { GatewayFacts, TlsConnection } from "../cgi/gateway-facts.ts";
+
 /** `responder` answers, `authorizer` decides, `filter` gets a file's content too. FastCGI 1.0 §6. */
 export type RoleName = "responder" | "authorizer" | "filter";
 
-/** Facts that the web server vouches for, as opposed to headers, which the client sends. Empty values are undefined. */
-export interface GatewayFacts {
-  /** REMOTE_USER. nginx and HAProxy fill it from any Basic header: trust it only where the web server authenticates. */
-  readonly remoteUser: string | undefined;
-  readonly authType: string | undefined;
-  readonly remoteAddress: string | undefined;
-  readonly serverName: string | undefined;
-  readonly serverPort: string | undefined;
-  readonly serverSoftware: string | undefined;
-  readonly https: boolean;
-  readonly scriptName: string | undefined;
-  readonly pathInfo: string | undefined;
-  readonly documentRoot: string | undefined;
-}
+/** CGI variables by name. Has no prototype, so a variable may be called anything; frozen. */
+export type CgiParams = Readonly<Record<string, string | undefined>>;
 
 /** One request as FastCGI has it. */
 export class FastCGISide {
   readonly #exchange: Exchange;
+  #params: CgiParams | undefined = undefined;
+  #rawParams: readonly string[] | undefined = undefined;
+  #gateway: GatewayFacts | undefined = undefined;
   #stderr: Writable | undefined = undefined;
   #data: Readable | undefined = undefined;
   #signal: AbortSignal | undefined = undefined;
@@ -38,9 +32,18 @@ export class FastCGISide {
     this.#exchange = exchange;
   }
 
-  /** Every CGI variable, read-only, latin1: one character is one byte. `get`, `has`, iteration, `toObject()`. */
-  get params(): Params {
-    return this.#exchange.params;
+  /**
+   * Every CGI variable as the web server sent it, read-only; of one sent more than once the last. Values are latin1: one
+   * character is one byte. `HTTP_*` is what the client said, the rest what the web server says.
+   */
+  get params(): CgiParams {
+    this.#params ??= Object.freeze(this.#exchange.params.toObject());
+    return this.#params;
+  }
+  /** The same as it came: name, value, name, value in the order of the wire, duplicates included. */
+  get rawParams(): readonly string[] {
+    this.#rawParams ??= Object.freeze([...this.#exchange.params].flat());
+    return this.#rawParams;
   }
   get role(): RoleName {
     const { role } = this.#exchange;
@@ -58,23 +61,10 @@ export class FastCGISide {
   get base(): string {
     return this.#exchange.target.base;
   }
-  /** What the web server vouches for. */
+  /** What the web server vouches for, by name and with types. */
   get gateway(): GatewayFacts {
-    const { params } = this.#exchange;
-    const get = (name: string): string | undefined => params.get(name) || undefined;
-    const https = get("HTTPS")?.toLowerCase();
-    return {
-      remoteUser: get("REMOTE_USER"),
-      authType: get("AUTH_TYPE"),
-      remoteAddress: get("REMOTE_ADDR"),
-      serverName: get("SERVER_NAME"),
-      serverPort: get("SERVER_PORT"),
-      serverSoftware: get("SERVER_SOFTWARE"),
-      https: https === "on" || https === "1" || get("REQUEST_SCHEME") === "https",
-      scriptName: get("SCRIPT_NAME"),
-      pathInfo: get("PATH_INFO"),
-      documentRoot: get("DOCUMENT_ROOT"),
-    };
+    this.#gateway ??= gatewayFacts(this.#exchange.client, this.#exchange.params);
+    return this.#gateway;
   }
   /** The web server's error log, while the request is open. Control characters are escaped. */
   get stderr(): Writable {

@@ -41,6 +41,13 @@ export function stderrStream(exchange: Exchange): Writable {
 /** A signal that aborts with the exchange. */
 export function abortSignal(exchange: Exchange): AbortSignal {
   const controller = new AbortController();
-  exchange.whenAborted((error) => controller.abort(error));
+  exchange.whenAborted((error) => controller.abort(asAbortError(error)));
   return controller.signal;
+}
+
+/** Why a request was given up, as interfaces of the web say it: an AbortError or TimeoutError, which has the cause. */
+export function asAbortError(error: Error): DOMException {
+  const isLate = (error as { code?: unknown }).code === "ERR_POSTERN_REQUEST_TIMEOUT";
+  const shown = new DOMException(error.message, isLate ? "TimeoutError" : "AbortError");
+  return Object.defineProperty(shown, "cause", { value: error, configurable: true, writable: true });
 }

@@ -3,7 +3,7 @@
  * What the CGI variables mean (RFC 3875 §4.1): method, headers, scheme, host, addresses.
  *
  * The trust rule: everything in `HTTP_*` was said by the client; everything else was said by the web server. Only
- * `HTTP_HOST` is used to build something (the URL), and only after a check; X-Forwarded-* never is.
+ * `HTTP_HOST` is used to build something (the URL), and only after a check; X-Forwarded-* never is here, see forwarded.ts.
  *
  * What becomes a method, a URL or a header is refused when it holds bytes HTTP forbids there. Other variables may
  * hold anything: SSL_CLIENT_CERT has newlines, and h2o passes a NUL in PATH_INFO.
@@ -149,15 +149,19 @@ function learnHeaderName(param: string): string {
   return name;
 }
 
-/** Authorization as Apache's rewrites leave it: one REDIRECT_ per internal redirect, or under its own name. */
+/** Authorization under its own name, as mod_fcgid's FcgidPassHeader gives it, and as rewrite rules spell it. */
+const AUTHORIZATION = /^(?:REDIRECT_)*(?:(?:X[-_])?HTTP_AUTHORIZATION|Authorization)$/;
+
+/** Authorization as Apache's rewrites leave it: one REDIRECT_ per internal redirect, or under another name. */
 function strayAuthorization(params: ParamSource): string | undefined {
   let found: string | undefined;
-  params.each("REDIRECT_", (param, value) => {
-    if (value === "" || !param.endsWith("HTTP_AUTHORIZATION")) return;
-    if (param.replaceAll("REDIRECT_", "") === "HTTP_AUTHORIZATION") found ??= value;
-  });
-  found ??= params.get("Authorization");
-  return found === "" ? undefined : found;
+  const visit = (param: string, value: string): void => {
+    if (found === undefined && value !== "" && AUTHORIZATION.test(param)) found = value;
+  };
+  params.each("REDIRECT_", visit);
+  if (found === undefined) params.each("Authorization", visit);
+  if (found === undefined) params.each("X", visit);
+  return found;
 }
 
 /** `https` when the web server says so: HTTPS, else REQUEST_SCHEME. Never by X-Forwarded-Proto. */
@@ -201,8 +205,11 @@ function withPort(name: string | undefined, port: string): string | undefined {
   return isAuthority(full) ? full : undefined;
 }
 
-/** Whether `new URL` takes it as host and port and nothing else. */
-function isAuthority(text: string): boolean {
+/**
+ * Whether `new URL` takes it as host and port and nothing else.
+ * @internal
+ */
+export function isAuthority(text: string): boolean {
   if (goodHosts.has(text)) return true;
   if (!/^(?:[\w.~-]+|\[[\da-f:.]+\])(?::\d{1,5})?$/i.test(text)) return false;
   if (!URL.canParse(`http://${text}/`)) return false;
@@ -229,52 +236,6 @@ export function addresses(params: ParamSource): Addresses {
     localAddress: params.get("SERVER_ADDR") || undefined,
     localPort: portNumber(params.get("SERVER_PORT")),
     encrypted: scheme(params) === "https",
-  };
-}
-
-/** What the web server tells about the TLS connection, by mod_ssl's names (lighttpd and Caddy use them too). */
-export interface TlsFacts {
-  /** SSL_PROTOCOL, such as `TLSv1.3`. */
-  readonly protocol: string | undefined;
-  /** SSL_CIPHER. */
-  readonly cipher: string | undefined;
-  /** SSL_TLS_SNI: the name the client asked for. */
-  readonly serverName: string | undefined;
-  /** Whether SSL_CLIENT_VERIFY is `SUCCESS`; anything else is no proof of identity. */
-  readonly authorized: boolean;
-  /** SSL_CLIENT_VERIFY as sent: `SUCCESS`, `NONE`, `GENEROUS`, `FAILED:reason`. */
-  readonly verify: string | undefined;
-  /** SSL_CLIENT_S_DN: distinguished name of the client certificate. */
-  readonly subject: string | undefined;
-  /** SSL_CLIENT_I_DN: distinguished name of its issuer. */
-  readonly issuer: string | undefined;
-  /** SSL_CLIENT_M_SERIAL, hexadecimal. */
-  readonly serialNumber: string | undefined;
-  /** SSL_CLIENT_V_START. */
-  readonly validFrom: string | undefined;
-  /** SSL_CLIENT_V_END. */
-  readonly validTo: string | undefined;
-  /** SSL_CLIENT_CERT: the certificate as PEM. */
-  readonly certificate: string | undefined;
-}
-
-/** The TLS facts, or undefined when the client's connection is not encrypted. */
-export function tlsFacts(params: ParamSource): TlsFacts | undefined {
-  if (scheme(params) !== "https") return undefined;
-  const get = (name: string): string | undefined => params.get(name) || undefined;
-  const verify = get("SSL_CLIENT_VERIFY");
-  return {
-    protocol: get("SSL_PROTOCOL"),
-    cipher: get("SSL_CIPHER"),
-    serverName: get("SSL_TLS_SNI"),
-    authorized: verify === "SUCCESS",
-    verify,
-    subject: get("SSL_CLIENT_S_DN"),
-    issuer: get("SSL_CLIENT_I_DN"),
-    serialNumber: get("SSL_CLIENT_M_SERIAL"),
-    validFrom: get("SSL_CLIENT_V_START"),
-    validTo: get("SSL_CLIENT_V_END"),
-    certificate: get("SSL_CLIENT_CERT"),
   };
 }
 

@@ -1,13 +1,15 @@
 /** What fetch applications rely on, `{ fetch(request, context) }`, through a real nginx that streams. */
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { afterAll, beforeAll, expect, it } from "vitest";
-import type { FetchContext, FetchFunction } from "../../src/index.ts";
+import { text } from "node:stream/consumers";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { FastCGIClient } from "../../src/client/index.ts";
+import { type FetchContext, type FetchFunction, fastcgi } from "../../src/index.ts";
 import { gate, type Served, servePostern, startSite } from "../support/e2e/served.ts";
 import { connectHttp, request } from "../support/http.ts";
-import { within } from "../support/wait.ts";
+import { waitFor, within } from "../support/wait.ts";
 import { describeWithServer } from "../support/web-servers/available.ts";
-import type { WebServer } from "../support/web-servers/web-server.ts";
+import type { FastCgiAddress, WebServer } from "../support/web-servers/web-server.ts";
 
 const SITE = { web: "nginx", mount: "/yourapplication", transport: "unix", streaming: true } as const;
 
@@ -30,7 +32,7 @@ describeWithServer("nginx", "a fetch application behind nginx", () => {
         url: incoming.url,
         base,
         own: new URL(incoming.url).searchParams.get("q"),
-        port: params.get("SERVER_PORT"),
+        port: params["SERVER_PORT"],
       });
     const { text } = await request(`${web.url}/a%2Fb/caf%C3%A9?q=%20x`);
     expect(JSON.parse(text)).toEqual({
@@ -214,5 +216,70 @@ describeWithServer("nginx", "a fetch application behind nginx", () => {
     expect((await request(web.url)).text).toBe("at once");
     answered.open();
     expect(await done.opened).toBe("done");
+  });
+
+  it("keeps its clones and its FastCGI side together", async () => {
+    answer = (incoming) => {
+      const [side, again] = [fastcgi(incoming), fastcgi(incoming)];
+      return Response.json([fastcgi(incoming.clone()).base, side === again]);
+    };
+    expect(JSON.parse((await request(web.url)).text)).toEqual(["/yourapplication", true]);
+  });
+
+  it("logs what fails in waitUntil, and answers all the same", async () => {
+    answer = (_incoming, { waitUntil }) => {
+      waitUntil(Promise.reject(new Error("on the side")));
+      return new Response("all the same");
+    };
+    expect((await request(web.url)).text).toBe("all the same");
+    expect(served.log).toContainEqual(
+      expect.objectContaining({ level: "error", message: "work after the response failed" }),
+    );
+  });
+});
+
+describe("a server that closes", () => {
+  const working = (opened: Promise<unknown>): FetchFunction => {
+    return (_incoming, { waitUntil }) => {
+      waitUntil(opened);
+      return new Response("at once");
+    };
+  };
+  const answered = async (address: FastCgiAddress): Promise<void> => {
+    const client = new FastCGIClient({ connect: (address as { unix: string }).unix, keepConn: false });
+    const { status, body } = await client.request({ params: { REQUEST_METHOD: "GET", REQUEST_URI: "/" } });
+    expect([status, await text(body)]).toEqual([200, "at once"]);
+    await client.close();
+  };
+
+  it("waits for work after answers", async () => {
+    const work = gate();
+    const { server, address } = await servePostern({ fetch: working(work.opened) }, "unix");
+    await answered(address);
+    let isClosed = false;
+    const closed = server.close().then(() => {
+      isClosed = true;
+    });
+    await waitFor(() => server.stats.connections === 0, { what: "the connection to end" });
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(isClosed).toBe(false);
+    work.open();
+    await closed;
+  });
+
+  it("gives work after answers up at its drain timeout, and says so", async () => {
+    const options = { drainTimeoutMs: 50 };
+    const { server, address, log } = await servePostern(
+      { fetch: working(new Promise(() => {})) },
+      "unix",
+      options,
+    );
+    await answered(address);
+    await server.close();
+    expect(log).toContainEqual({
+      level: "warn",
+      message: "work after answers was given up",
+      fields: { openWork: 1, reason: "not finished within 50 ms" },
+    });
   });
 });

@@ -8,7 +8,6 @@ import {
   method,
   rawHeaders,
   scheme,
-  tlsFacts,
 } from "../../../src/cgi/environ.ts";
 import { Params } from "../../../src/protocol/params.ts";
 
@@ -220,11 +219,22 @@ describe("Authorization", () => {
     expect(found({ REDIRECT_HTTP_AUTHORIZATION: "x", Authorization: "y" })).toEqual(["authorization", "x"]);
     expect(found({ REDIRECT_REDIRECT_HTTP_AUTHORIZATION: "x" })).toEqual(["authorization", "x"]);
     expect(found({ Authorization: "x" })).toEqual(["authorization", "x"]);
+    expect(found({ REDIRECT_Authorization: "x" })).toEqual(["authorization", "x"]);
     expect(found({ HTTP_AUTHORIZATION: "", Authorization: "x" })).toEqual(["authorization", "x"]);
   });
 
+  it("is found as rewrite rules spell it", () => {
+    for (const name of ["X-HTTP_AUTHORIZATION", "X_HTTP_AUTHORIZATION", "REDIRECT_X_HTTP_AUTHORIZATION"]) {
+      expect([name, found({ [name]: "x" })]).toEqual([name, ["authorization", "x"]]);
+      expect([name, found({ [name]: "" })]).toEqual([name, []]);
+    }
+    expect(found({ "X-HTTP_AUTHORIZATION": "y", REDIRECT_HTTP_AUTHORIZATION: "x" })[1]).toBe("x");
+  });
+
   it("is not made up", () => {
-    expect(found({ REDIRECT_STATUS: "200", REDIRECT_X_HTTP_AUTHORIZATION: "x" })).toEqual([]);
+    expect(
+      found({ REDIRECT_STATUS: "200", REDIRECT_Y_HTTP_AUTHORIZATION: "x", X_AUTHORIZATION: "y" }),
+    ).toEqual([]);
     expect(found({ REDIRECT_HTTP_AUTHORIZATION: "", Authorization: "" })).toEqual([]);
   });
 });
@@ -354,46 +364,5 @@ describe("the addresses", () => {
         encrypted: false,
       },
     );
-  });
-});
-
-describe("the TLS facts", () => {
-  it("are those of mod_ssl's variables", () => {
-    const params = given({
-      HTTPS: "on",
-      SSL_PROTOCOL: "TLSv1.3",
-      SSL_CIPHER: "TLS_AES_256_GCM_SHA384",
-      SSL_TLS_SNI: "example.com",
-      SSL_CLIENT_VERIFY: "SUCCESS",
-      SSL_CLIENT_S_DN: "CN=alice",
-      SSL_CLIENT_I_DN: "CN=ca",
-      SSL_CLIENT_M_SERIAL: "0A",
-      SSL_CLIENT_V_START: "Jan  1 00:00:00 2026 GMT",
-      SSL_CLIENT_V_END: "Jan  1 00:00:00 2027 GMT",
-      SSL_CLIENT_CERT: "-----BEGIN CERTIFICATE-----\n",
-    });
-    expect(tlsFacts(params)).toEqual({
-      protocol: "TLSv1.3",
-      cipher: "TLS_AES_256_GCM_SHA384",
-      serverName: "example.com",
-      authorized: true,
-      verify: "SUCCESS",
-      subject: "CN=alice",
-      issuer: "CN=ca",
-      serialNumber: "0A",
-      validFrom: "Jan  1 00:00:00 2026 GMT",
-      validTo: "Jan  1 00:00:00 2027 GMT",
-      certificate: "-----BEGIN CERTIFICATE-----\n",
-    });
-  });
-
-  it("prove an identity only with SUCCESS", () => {
-    for (const verify of ["NONE", "GENEROUS", "FAILED:expired", "success", ""]) {
-      expect(tlsFacts(given({ HTTPS: "on", SSL_CLIENT_VERIFY: verify }))?.authorized).toBe(false);
-    }
-  });
-
-  it("are none without TLS", () => {
-    expect(tlsFacts(given({ SSL_CLIENT_VERIFY: "SUCCESS", HTTPS: "off" }))).toBeUndefined();
   });
 });

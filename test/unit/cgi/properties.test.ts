@@ -1,7 +1,9 @@
 /** What holds for any input at all. */
+import { isIP } from "node:net";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { RemoteProtocolError } from "../../../src/base/errors.ts";
+import { clientCertificate } from "../../../src/cgi/client-certificate.ts";
 import {
   addresses,
   announcedLength,
@@ -9,10 +11,12 @@ import {
   authority,
   httpVersion,
   method,
+  type ParamSource,
   rawHeaders,
   scheme,
-  tlsFacts,
 } from "../../../src/cgi/environ.ts";
+import { type HopTrust, throughHops } from "../../../src/cgi/forwarded.ts";
+import { gatewayFacts, tlsConnection } from "../../../src/cgi/gateway-facts.ts";
 import { absoluteUrl, resolveTarget } from "../../../src/cgi/mount.ts";
 import { type MountOptions, resolveMountOptions } from "../../../src/cgi/mount-options.ts";
 import { decodePath, encodePath, isSamePath, prefixEnd } from "../../../src/cgi/paths.ts";
@@ -31,7 +35,16 @@ const NAMES = [
     "REDIRECT_HTTP_AUTHORIZATION",
   ],
   ...["SERVER_NAME", "SERVER_PORT", "SERVER_ADDR", "REMOTE_ADDR", "REMOTE_PORT", "SSL_CLIENT_VERIFY"],
+  ...[
+    "HTTP_X_FORWARDED_FOR",
+    "HTTP_X_FORWARDED_PROTO",
+    "HTTP_X_FORWARDED_HOST",
+    "HTTP_FORWARDED",
+    "SSL_CLIENT_CERT",
+  ],
 ];
+/** Believes everybody. */
+const TRUST: HopTrust = { isAddress: (text) => isIP(text) !== 0, trusts: () => true };
 const bytes = (maxLength: number): fc.Arbitrary<string> =>
   fc.uint8Array({ maxLength }).map((array) => Buffer.from(array).toString("latin1"));
 /** Text of the stuff paths are made of, so that the rules are met often. */
@@ -101,7 +114,9 @@ describe("any parameters", () => {
         scheme,
         authority,
         addresses,
-        tlsFacts,
+        clientCertificate,
+        tlsConnection,
+        (given: ParamSource) => gatewayFacts(throughHops(given, TRUST), given),
       ],
     ];
     fc.assert(
