@@ -9,6 +9,7 @@ import { repositoryRoot } from "../paths.ts";
 export type ServerName =
   | "nginx"
   | "apache"
+  | "apache-xsendfile"
   | "lighttpd"
   | "php-fpm"
   | "cgi-fcgi"
@@ -23,7 +24,8 @@ export type ServerName =
   | "libfcgi-perl"
   | "gcc"
   | "libc6-dev"
-  | "libfcgi-dev";
+  | "libfcgi-dev"
+  | "chromium";
 
 interface Entry {
   readonly name: ServerName;

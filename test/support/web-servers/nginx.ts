@@ -2,10 +2,19 @@
 import { execFileSync } from "node:child_process";
 import { dirname, join } from "node:path";
 import { programOf } from "./available.ts";
+import { type Command, currentCommand, currentFolder } from "./current.ts";
 import { ERROR_LOG, startWebServer, versionOf, type WebServer, type WebServerOptions } from "./web-server.ts";
 
-export function startNginx(options: WebServerOptions): Promise<WebServer> {
-  const program = programOf("nginx");
+export interface NginxOptions extends WebServerOptions {
+  /** The newest nginx instead of this machine's. @default false */
+  readonly isCurrent?: boolean;
+}
+
+export function startNginx(options: NginxOptions): Promise<WebServer> {
+  const command: Command = options.isCurrent
+    ? currentCommand("nginx")
+    : { program: programOf("nginx"), args: [] };
+  const { program } = command;
   const mount = options.mount ?? "";
   const application = options.application;
   const address =
@@ -13,7 +22,7 @@ export function startNginx(options: WebServerOptions): Promise<WebServer> {
   return startWebServer({
     name: "nginx",
     program,
-    version: versionOf(program, ["-v"], /nginx\/(\S+)/),
+    version: versionOf(program, [...command.args, "-v"], /nginx\/(\S+)/),
     mount,
     documentRoot: options.documentRoot,
     reloadSignal: "SIGHUP",
@@ -27,7 +36,7 @@ daemon off;
 worker_processes 1;
 pid ${path("nginx.pid")};
 error_log ${path(ERROR_LOG)} notice;
-events { worker_connections 512; }
+events { worker_connections 2048; }
 http {
   access_log ${path("access.log")};
   client_body_temp_path ${path("client-body")};
@@ -44,9 +53,10 @@ http {
     server_name example.com;
     root ${documentRoot};
     location /static/ { }
+    ${options.hostDirectives ?? ""}
     ${mount === "" ? ROOT : mounted(mount)}
     location @application {
-      include ${join(configurationFolder(program), "fastcgi_params")};
+      include ${join(options.isCurrent ? join(currentFolder(), "etc", "nginx") : configurationFolder(program), "fastcgi_params")};
       ${mount === "" ? ROOT_PARAMS : mountedParams(mount)}
       fastcgi_pass application;
       ${options.keepConn ? "fastcgi_keep_conn on;" : ""}
@@ -58,7 +68,7 @@ http {
 `;
       return {
         files: { "nginx.conf": config },
-        args: ["-p", folder, "-c", path("nginx.conf"), "-e", path(ERROR_LOG)],
+        args: [...command.args, "-p", folder, "-c", path("nginx.conf"), "-e", path(ERROR_LOG)],
       };
     },
   });

@@ -22,6 +22,8 @@ export interface WebServerOptions {
   readonly documentRoot?: string;
   /** More lines for the application's location or virtual host, in the server's own language. */
   readonly directives?: string;
+  /** nginx: more lines for the virtual host, beside the application's location. */
+  readonly hostDirectives?: string;
   /** More lines for the top level of the configuration (nginx: inside `http`). */
   readonly globalDirectives?: string;
 }
