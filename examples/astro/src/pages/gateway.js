@@ -1,0 +1,1 @@
+export const GET = ({ locals }) => Response.json({ server: locals.server });

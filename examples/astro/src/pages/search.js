@@ -1,0 +1,1 @@
+export const GET = ({ url }) => Response.json({ q: url.searchParams.get("q") });

@@ -1,0 +1,12 @@
+import { createHash } from "node:crypto";
+
+export async function PUT(request, { params }) {
+  const { name } = await params;
+  const hash = createHash("sha256");
+  let bytes = 0;
+  for await (const piece of request.body) {
+    bytes += piece.length;
+    hash.update(piece);
+  }
+  return Response.json({ name, bytes, sha256: hash.digest("hex") });
+}

@@ -1,0 +1,4 @@
+export default async function News({ params }) {
+  const { id } = await params;
+  return <p>{`news ${decodeURIComponent(id)}`}</p>;
+}

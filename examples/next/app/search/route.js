@@ -1,0 +1,1 @@
+export const GET = (request) => Response.json({ q: request.nextUrl.searchParams.get("q") });

@@ -1,0 +1,1 @@
+export default defineEventHandler((event) => ({ server: event.node.req.fastcgi.gateway.serverSoftware }));

@@ -1,0 +1,1 @@
+export default defineEventHandler((event) => ({ q: getQuery(event).q }));

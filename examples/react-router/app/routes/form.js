@@ -1,0 +1,2 @@
+export const action = async ({ request }) =>
+  Response.json({ got: Object.fromEntries(await request.formData()) });

@@ -1,0 +1,1 @@
+export const loader = ({ context }) => Response.json({ server: context.fastcgi.gateway.serverSoftware });

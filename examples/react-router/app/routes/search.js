@@ -1,0 +1,1 @@
+export const loader = ({ request }) => Response.json({ q: new URL(request.url).searchParams.get("q") });

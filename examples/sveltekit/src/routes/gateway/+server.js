@@ -1,0 +1,3 @@
+import { json } from "@sveltejs/kit";
+
+export const GET = ({ platform }) => json({ server: platform.req.fastcgi.gateway.serverSoftware });
