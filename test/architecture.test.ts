@@ -22,7 +22,12 @@ const STREAMS = ["stream", "stream/promises", "stream/web"];
 /** One row per folder. A file in src itself (index.ts, register.ts) is of the folder "". */
 const TABLE: Readonly<Record<string, Row>> = {
   // config/define.ts: the types of a configuration file, and the function that does nothing but name them.
-  "": { imports: ["adapters", "base", "config/define.ts", "server"], builtins: [], packages: [] },
+  "": {
+    imports: ["adapters", "base", "config/define.ts", "server"],
+    // register.ts: in which kind of process it is.
+    builtins: ["cluster", "worker_threads"],
+    packages: [],
+  },
   base: { imports: [], builtins: ["buffer", "path", "url", "util"], packages: [] },
   // Pure machines: bytes and text in, bytes and text out. No I/O, no timers, not even a socket type.
   protocol: { imports: ["base/errors.ts", "base/text.ts"], builtins: ["buffer"], packages: [] },
@@ -50,7 +55,8 @@ const TABLE: Readonly<Record<string, Row>> = {
   adapters: {
     // The vocabulary of the protocol (roles, statuses, the Params a request has), never its machines.
     imports: ["base", "cgi", "protocol/params.ts", "protocol/records.ts", "server"],
-    builtins: ["buffer", "events", "http", "net", "util", ...STREAMS],
+    // diagnostics_channel: what node:http's server publishes, for whoever traces.
+    builtins: ["buffer", "diagnostics_channel", "events", "http", "net", "util", ...STREAMS],
     packages: [],
   },
   client: {
@@ -79,6 +85,7 @@ const TABLE: Readonly<Record<string, Row>> = {
     builtins: [
       "buffer",
       "child_process",
+      "cluster",
       "fs",
       "fs/promises",
       "http",
@@ -87,6 +94,7 @@ const TABLE: Readonly<Record<string, Row>> = {
       "os",
       "path",
       "perf_hooks",
+      "timers/promises",
       "url",
       ...STREAMS,
     ],
@@ -119,7 +127,13 @@ const TABLE: Readonly<Record<string, Row>> = {
 const MOST_LINES = 400;
 
 /** What users import: these load nothing from node_modules. */
-const PUBLIC_ENTRIES = ["index.ts", "protocol/index.ts", "client/index.ts", "gateway/index.ts"];
+const PUBLIC_ENTRIES = [
+  "index.ts",
+  "register.ts",
+  "protocol/index.ts",
+  "client/index.ts",
+  "gateway/index.ts",
+];
 
 const sources = readSources();
 const byPath = new Map(sources.map((source) => [source.path, source]));

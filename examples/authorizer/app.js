@@ -11,7 +11,7 @@ function isAllowed(given) {
 
 export default {
   authorizer(request, response) {
-    if (isAllowed(request.params.get("HTTP_X_TOKEN"))) response.allow({ VISITOR: "ali-baba" });
+    if (isAllowed(request.params.HTTP_X_TOKEN)) response.allow({ VISITOR: "ali-baba" });
     else response.deny(403, [], "Say the word.");
   },
   // The same program can answer requests too; without this, they get a 500 that says what is missing.

@@ -5,7 +5,7 @@ export default {
     response.stderr.write(`asked for ${request.url}\n`); // to the web server's error log
     response.writeHead(200, { "Content-Type": "text/plain; charset=utf-8" });
     response.stdout.write(`role ${request.role}, mount ${JSON.stringify(request.base)}\n`);
-    for (const [name, value] of request.params) response.stdout.write(`${name}=${value}\n`);
+    for (const [name, value] of Object.entries(request.params)) response.stdout.write(`${name}=${value}\n`);
     response.end();
   },
 };

@@ -8,7 +8,15 @@ const OTHER_NAMES: Readonly<Record<string, string>> = {
   group: "listenGroup",
   backlog: "listenBacklog",
 };
-const SAME_NAMES = ["bind", "base", "allowedClients", "scriptName", "stripBase"] as const;
+const SAME_NAMES = [
+  "bind",
+  "base",
+  "allowedClients",
+  "trustProxy",
+  "sendFile",
+  "scriptName",
+  "stripBase",
+] as const;
 
 /** `option mode: …` as `--listen-mode: …`, `allowedClients` as `--allowed-clients`, `bind host:port: …` as `--bind …`. */
 export function inFlagNames(message: string): string {

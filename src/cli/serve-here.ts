@@ -1,19 +1,24 @@
 /** Serves one application in this very process, without a manager. */
 
-import { handlerFor } from "../adapters/app.ts";
 import { printAddress } from "../base/address.ts";
 import { SettingError } from "../base/errors.ts";
 import { type Logger, type LogLevelName, stderrLogger } from "../base/log.ts";
 import type { PoolSettings } from "../config/types.ts";
+import { ApplicationLoader } from "../manager/application.ts";
 import { openFront, type Part } from "../manager/front.ts";
 import { frontOptions, serverOptions } from "../manager/launch.ts";
-import { isListening, loadApplication } from "../manager/load-app.ts";
 import { dropPrivileges } from "../manager/preamble.ts";
+import { WsHttp } from "../manager/ws-http.ts";
 import { serveCgi } from "../serve.ts";
 import type { Handler } from "../server/exchange.ts";
-import { isPlainCgi } from "../server/inherited.ts";
-import { drainOnSignals, survivePipes } from "../server/process.ts";
+import { isCgiProgram, isPlainCgi } from "../server/inherited.ts";
+import type { ServerOptions } from "../server/options.ts";
+import { claimStdout } from "../server/plain-cgi.ts";
+import { type Drainable, drainOnSignals, survivePipes } from "../server/process.ts";
 import { Server } from "../server/server.ts";
+
+/** How long an application may take to close its server on a signal when there is no drainTimeout, ms. */
+const LONGEST_PATIENCE_MS = 30000;
 
 /** Resolves when everything is over. @throws {SettingError} nothing is left behind */
 export async function serveHere(
@@ -34,22 +39,36 @@ export async function serveHere(
   // Made before the application is loaded, so that a mistake in a setting is told first.
   const server = makeServer(handle, pool, logger);
   const parts: Part[] = [];
+  let isClosed = false; // by the application, perhaps before there is any part
+  const application = new ApplicationLoader(pool.program.file, {
+    logger,
+    onClose: () => {
+      isClosed = true;
+      return Promise.all(parts.map((part) => part.close()));
+    },
+    cut: (reason) => {
+      for (const part of parts) part.cut(reason);
+    },
+    openRequests: () => openRequestsOf(parts),
+    onReplaced: (next) => {
+      handler = next;
+    },
+  });
   try {
     if (pool.umask !== undefined) process.umask(pool.umask);
     dropPrivileges(pool.user, pool.group);
     process.chdir(pool.chdir);
-    handler = handlerFor(await loadApplication(pool.program.file));
-    if (isListening()) {
-      logger.warn(
-        {},
-        "the application listens on a port of its own, which the web server does not guard: remove its listen()",
-      );
-    }
+    // What it prints would be taken for its answer.
+    const stdout = pool.bind.length === 0 && isCgiProgram(process.env) ? claimStdout() : undefined;
+    handler = await application.load(pool.readyTimeoutMs);
     if (pool.bind.length > 0 || pool.http === undefined) {
       await server.listen();
       if (server.addresses.length === 0) {
         if (!isPlainCgi(process.env)) throw nothingToListenOn(pool.program.file);
-        serveCgi(server);
+        parts.push(server);
+        application.announce();
+        void server.closed.then(() => application.close());
+        serveCgi(server, stdout);
         return;
       }
       for (const address of server.addresses) logger.info({ address }, "listening for FastCGI");
@@ -60,36 +79,52 @@ export async function serveHere(
       const front = await openFront(handle, {
         address: pool.http,
         files: pool.static,
+        upgradeServer: application.upgradeServer,
         server: { ...frontOptions(pool), logger, development: server.options.development },
       });
       logger.info({}, front.url === undefined ? `listening for HTTP on ${pool.http}` : `open ${front.url}`);
       parts.push(front);
+    }
+    if (pool.wsHttp !== undefined) {
+      const side = new WsHttp(() => application.upgradeServer, {
+        ...listeningOptions(pool, logger),
+        bind: pool.wsHttp,
+      });
+      parts.push(await side.listen());
+      for (const address of side.addresses) logger.info({ address }, "listening for upgrades by HTTP");
     }
   } catch (error) {
     for (const part of [server, ...parts]) part.destroy("start failed");
     throw error;
   }
   const all = together(parts, logger);
-  drainOnSignals(all);
+  application.announce();
+  if (isClosed) void all.close();
+  drainOnSignals(all, application.listens ? pool.drainTimeoutMs || LONGEST_PATIENCE_MS : 0);
   await all.closed;
+  application.close();
 }
 
 function makeServer(handler: Handler, pool: PoolSettings, logger: Logger): Server {
-  return new Server(handler, {
+  const bind = pool.bind.map((address) => printAddress(address));
+  return new Server(handler, { ...listeningOptions(pool, logger), bind });
+}
+
+function listeningOptions(pool: PoolSettings, logger: Logger): ServerOptions {
+  return {
     ...serverOptions(pool),
-    bind: pool.bind.map((address) => printAddress(address)),
     mode: pool.listenMode,
     ...(pool.listenOwner !== undefined && { owner: pool.listenOwner }),
     ...(pool.listenGroup !== undefined && { group: pool.listenGroup }),
     logger,
-  });
+  };
 }
 
-function together(parts: readonly Part[], logger: Logger): Part {
+function together(parts: readonly Part[], logger: Logger): Drainable {
   return {
     options: { logger },
     get stats() {
-      return { openRequests: parts.reduce((sum, part) => sum + part.stats.openRequests, 0) };
+      return { openRequests: openRequestsOf(parts) };
     },
     closed: Promise.all(parts.map((part) => part.closed)),
     close: () => Promise.all(parts.map((part) => part.close())),
@@ -97,6 +132,10 @@ function together(parts: readonly Part[], logger: Logger): Part {
       for (const part of parts) part.destroy(reason);
     },
   };
+}
+
+function openRequestsOf(parts: readonly Part[]): number {
+  return parts.reduce((sum, part) => sum + part.stats.openRequests, 0);
 }
 
 function unloaded(): never {

@@ -133,6 +133,7 @@ function addressesOf(pool: PoolSettings): readonly string[] {
   const all = pool.bind.map((address) => `bind ${printAddress(address)}`);
   if (pool.bind.length === 0 && pool.http === undefined) all.push("no bind, which is the inherited socket");
   if (pool.http !== undefined) all.push(`http ${pool.http}`);
+  if (pool.wsHttp !== undefined) all.push(`wsHttp ${pool.wsHttp}`);
   return all.filter((address) => !address.endsWith(":0"));
 }
 

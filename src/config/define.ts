@@ -25,6 +25,11 @@ export interface ListeningInput {
   bind?: string | readonly string[] | undefined;
   /** Also answer HTTP there, such as `:8080`: no web server needed. @default none */
   http?: string | false | undefined;
+  /**
+   * Also take upgraded connections, such as WebSockets, by HTTP there, for web servers that cannot carry
+   * them over FastCGI. Everything else is refused: the web server passes on what it is to. @default none
+   */
+  wsHttp?: string | false | undefined;
   /** With `http`: serve the files of this folder before asking the application. @default none */
   static?: string | false | undefined;
   /** Permissions of unix sockets. @default `0660` */
@@ -40,6 +45,17 @@ export interface ListeningInput {
    * any user. @default this machine alone
    */
   allowedClients?: string | readonly string[] | undefined;
+  /**
+   * Proxies in front of the web server whose X-Forwarded-For, -Proto, -Host and -Port count: addresses,
+   * ranges, `loopback`, `private` or `unix`. @default nobody
+   */
+  trustProxy?: string | readonly string[] | undefined;
+  /**
+   * Folders whose files the web server sends in the application's place: `/var/files=/protected/` for
+   * nginx with an internal location of that name, `/var/files` for lighttpd and Apache. The web server
+   * must be told to. @default none
+   */
+  sendFile?: string | readonly string[] | undefined;
 }
 
 /** How many workers a pool has. */
@@ -144,6 +160,11 @@ export interface UrlsInput {
   scriptName?: string | undefined;
   /** For fetch applications: `request.url` without the mount. @default `false` */
   stripBase?: boolean | undefined;
+  /**
+   * Whether the web server carries upgraded connections, such as WebSockets, over FastCGI.
+   * @default worked out: lighttpd 1.4.74 or newer
+   */
+  upgrade?: boolean | undefined;
   /** Show stack traces in error pages. @default whether NODE_ENV is development */
   development?: boolean | undefined;
 }

@@ -5,8 +5,9 @@
  */
 import { type Address, parseAddress, printAddress } from "../base/address.ts";
 import { SettingError } from "../base/errors.ts";
+import { OFFLOAD_FOLDERS, parseOffloadFolder, printOffloadFolder } from "../base/offload-folder.ts";
 import { show } from "../base/settings.ts";
-import { absolute, absoluteAddress, isAllowedClient } from "./places.ts";
+import { absolute, absoluteAddress, isAllowedClient, isTrustedHop } from "./places.ts";
 import {
   MOST_MS,
   printDuration,
@@ -217,6 +218,18 @@ export const clients: Kind = list(
   /,/,
   (value) => (typeof value === "string" && isAllowedClient(value) ? value : undefined),
 );
+
+export const hops: Kind = list(
+  "list",
+  "an IP address, a range such as 10.0.0.0/8, loopback, private or unix",
+  /,/,
+  (value) => (typeof value === "string" && isTrustedHop(value) ? value : undefined),
+);
+
+export const offloadFolders: Kind = list("folder", OFFLOAD_FOLDERS, /,/, (value, source) => {
+  const parsed = typeof value === "string" ? parseOffloadFolder(value) : undefined;
+  return parsed && printOffloadFolder({ ...parsed, folder: absolute(parsed.folder, source.folder) });
+});
 
 export const words: Kind = list("flag", "text, or a list of texts", /\s+/, (value) =>
   typeof value === "string" && value !== "" && !value.includes("\0") ? value : undefined,

@@ -42,7 +42,15 @@ export function nameOfFolder(folder: string): string {
 
 /** Whether this can be who may connect over TCP: an IP address, a range, or `any`. */
 export function isAllowedClient(text: string): boolean {
-  if (text === "any") return true;
+  return text === "any" || isRange(text);
+}
+
+/** Whether this can be a proxy in front of the web server: an IP address, a range, or a word for ranges. */
+export function isTrustedHop(text: string): boolean {
+  return ["loopback", "private", "unix"].includes(text) || isRange(text);
+}
+
+function isRange(text: string): boolean {
   const [, host = "", bits] = /^([\da-f.:]+)(?:\/(\d{1,3}))?$/i.exec(text) ?? [];
   const isFour = /^(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)(?:\.(?!$)|$)){4}$/.test(host);
   const isSix = host.includes(":") && URL.canParse(`http://[${host}]/`);

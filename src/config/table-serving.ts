@@ -8,7 +8,9 @@ import {
   command,
   count,
   duration,
+  hops,
   octal,
+  offloadFolders,
   path,
   text,
   yesNo,
@@ -44,6 +46,12 @@ export const LISTENING_TABLE: Readonly<Record<keyof ListeningInput, Setting>> = 
     canBeOff: true,
     isForApps: true,
     doc: "Also answer HTTP there, such as `:8080`: no web server needed.",
+  },
+  wsHttp: {
+    kind: address,
+    canBeOff: true,
+    isForApps: true,
+    doc: "Also take upgraded connections, such as WebSockets, by HTTP there, for web servers that cannot carry them over FastCGI. Everything else is refused: the web server passes on what it is to.",
   },
   static: {
     kind: path,
@@ -81,6 +89,18 @@ export const LISTENING_TABLE: Readonly<Record<keyof ListeningInput, Setting>> = 
     fpm: "listen.allowed_clients",
     doc: "Who may connect over TCP: addresses and ranges, or `any`. Whoever reaches the port can claim to be any user.",
   },
+  trustProxy: {
+    kind: hops,
+    isForApps: true,
+    computed: "nobody",
+    doc: "Proxies in front of the web server whose X-Forwarded-For, -Proto, -Host and -Port count: addresses, ranges, `loopback`, `private` or `unix`.",
+  },
+  sendFile: {
+    kind: offloadFolders,
+    isForApps: true,
+    computed: "none",
+    doc: "Folders whose files the web server sends in the application's place: `/var/files=/protected/` for nginx with an internal location of that name, `/var/files` for lighttpd and Apache. The web server must be told to.",
+  },
 };
 
 export const URLS_TABLE: Readonly<Record<keyof UrlsInput, Setting>> = {
@@ -101,6 +121,12 @@ export const URLS_TABLE: Readonly<Record<keyof UrlsInput, Setting>> = {
     standard: false,
     isForApps: true,
     doc: "For fetch applications: `request.url` without the mount.",
+  },
+  upgrade: {
+    kind: yesNo,
+    isForApps: true,
+    computed: "worked out: lighttpd 1.4.74 or newer",
+    doc: "Whether the web server carries upgraded connections, such as WebSockets, over FastCGI.",
   },
   development: {
     kind: yesNo,

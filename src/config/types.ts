@@ -36,6 +36,8 @@ export interface PoolSettings {
   readonly bind: readonly Address[];
   /** Also answer HTTP there. */
   readonly http: string | undefined;
+  /** Take upgraded connections by HTTP there. */
+  readonly wsHttp: string | undefined;
   readonly static: string | undefined;
 
   readonly listenMode: number;
@@ -43,10 +45,16 @@ export interface PoolSettings {
   readonly listenGroup: string | number | undefined;
   readonly listenBacklog: number;
   readonly allowedClients: readonly string[] | undefined;
+  /** Proxies in front of the web server that are believed. */
+  readonly trustProxy: readonly string[] | undefined;
+  /** Folders whose files the web server sends. */
+  readonly sendFile: readonly string[] | undefined;
 
   readonly base: string | undefined;
   readonly scriptName: MountOptions["scriptName"] | undefined;
   readonly stripBase: boolean;
+  /** Undefined: by the web server's name. */
+  readonly upgrade: boolean | undefined;
   readonly development: boolean | undefined;
 
   readonly pm: ProcessManagement;

@@ -330,11 +330,14 @@ function accepted(target: Target | Refusal, status = 400): Target {
 /** Headers as Node takes them, those of one connection left out. */
 function responseHeaders(headers: readonly string[], status: number): string[] {
   const kept: string[] = [];
+  let length: string | undefined;
   for (let index = 0; index + 1 < headers.length; index += 2) {
     const name = headers[index]!.toLowerCase();
-    if (isHopByHop(name) || (status === 204 && name === "content-length")) continue;
-    kept.push(headers[index]!, headers[index + 1]!);
+    if (name === "content-length") length ??= headers[index + 1]!;
+    else if (!isHopByHop(name)) kept.push(headers[index]!, headers[index + 1]!);
   }
+  // Last: behind a length, Node reads Content-Disposition as UTF-8, and refuses what is not.
+  if (length !== undefined && status !== 204) kept.push("Content-Length", length);
   return kept;
 }
 

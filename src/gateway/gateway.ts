@@ -3,6 +3,7 @@
  * Upgrade requests are passed on as ordinary ones, without the Upgrade field: FastCGI has no tunnel to offer here.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { Server as NetServer } from "node:net";
 import { parseAddress, printAddress } from "../base/address.ts";
 import { SettingError } from "../base/errors.ts";
 import { addressText } from "../base/settings.ts";
@@ -90,7 +91,10 @@ export class Gateway {
         reject(new SettingError("ERR_POSTERN_ADDRESS", message, { cause }));
       };
       server.once("error", failed);
-      server.listen(where, () => {
+      // Not http.Server's own, which is intercepted where this process runs an application that listens by itself.
+      // Bun's http.Server is no net.Server, and is not intercepted.
+      const { listen }: NetServer = (server as object) instanceof NetServer ? NetServer.prototype : server;
+      listen.call(server, where, () => {
         server.off("error", failed);
         resolve();
       });

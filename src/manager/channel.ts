@@ -32,8 +32,8 @@ export type FromWorker =
   /** It cannot serve: `app` could not be loaded, or the worker itself could not be set up. */
   | Failed
   | { readonly type: "beat"; readonly beat: Beat }
-  /** It was told by a signal to finish what it has and end. */
-  | { readonly type: "leaving" }
+  /** It finishes what it has and ends, without having been told to. `why`: `a worker was sent TERM`. */
+  | { readonly type: "leaving"; readonly why: string }
   | { readonly type: "log"; readonly level: keyof Logger; readonly message: string; readonly fields: object }
   /** A visitor asks for the status page. */
   | { readonly type: "status"; readonly id: number; readonly query: string };
@@ -68,6 +68,8 @@ export interface WorkerSettings {
   /** Listening sockets for FastCGI and, if any, for HTTP: descriptors, and the addresses for people. */
   readonly sockets: readonly { readonly fd: number; readonly address: string }[];
   readonly httpFd: number | undefined;
+  /** Where upgraded connections come by HTTP. */
+  readonly wsHttpFd: number | undefined;
   readonly static: string | undefined;
   readonly chdir: string;
   readonly user: string | number | undefined;
@@ -191,7 +193,7 @@ export function readFromWorker(message: unknown): FromWorker {
     case "ready":
       return { type: "ready" };
     case "leaving":
-      return { type: "leaving" };
+      return { type: "leaving", why: text(given, "why") };
     case "failed":
       return {
         type: "failed",

@@ -4,8 +4,10 @@
  * closed already.
  */
 import { mkdtempSync, rmSync } from "node:fs";
+import type { Server as HttpServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Duplex } from "node:stream";
 import { silentLogger } from "../base/log.ts";
 import { createGateway } from "../gateway/index.ts";
 import type { Handler } from "../server/exchange.ts";
@@ -15,12 +17,14 @@ import type { Drainable } from "../server/process.ts";
 import { Server } from "../server/server.ts";
 
 /** A server, or the gateway with a server of its own behind it. */
-export type Part = Drainable & { close(): Promise<unknown> };
+export type Part = Drainable & { close(): Promise<unknown>; cut(reason: string): void };
 
 export interface Front extends Part {
   /** Where it can be reached, such as `http://localhost:8080/`. */
   readonly url: string | undefined;
   readonly server: Server;
+  /** Upgraded connections. */
+  readonly openTunnels: number;
 }
 
 export interface FrontOptions {
@@ -31,6 +35,8 @@ export interface FrontOptions {
   /** Of the server behind the gateway. Without those about URLs: the gateway tells them itself. */
   readonly server: ServerOptions & Pick<ResolvedOptions, "logger" | "development">;
   readonly hooks?: ServerHooks;
+  /** The application's http.Server, if it is one: upgraded connections go to it as they come, not over FastCGI. */
+  readonly upgradeServer?: HttpServer | undefined;
   /** An empty folder that only this process may enter, for the private socket; else one is made and removed. */
   readonly folder?: string;
 }
@@ -54,21 +60,52 @@ export async function openFront(handler: Handler, options: FrontOptions): Promis
       development,
       ...(files !== undefined && { files }),
     });
+    const tunnels = passUpgrades(gateway.server, options.upgradeServer);
+    const cutTunnels = (): void => {
+      for (const socket of tunnels) socket.destroy();
+    };
     await gateway.listen(address);
     return {
       options: server.options,
       server,
       url: gateway.url,
+      get openTunnels() {
+        return tunnels.size;
+      },
       get stats() {
         return server.stats;
       },
       closed: server.closed.then(() => rmSync(folder, { recursive: true, force: true })),
       // The gateway goes first, so that what it has accepted still finds the application.
-      close: () => gateway.close().then(() => server.close()),
-      destroy,
+      close: async () => {
+        const { drainTimeoutMs } = server.options;
+        const timer = drainTimeoutMs > 0 ? setTimeout(cutTunnels, drainTimeoutMs) : undefined;
+        await gateway.close();
+        clearTimeout(timer);
+        await server.close();
+      },
+      cut: (reason) => server.cut(reason),
+      destroy: (reason) => {
+        cutTunnels();
+        destroy(reason);
+      },
     };
   } catch (error) {
     destroy("start failed");
     throw error;
   }
+}
+
+/** Hands upgrades to the application, if it takes any. Returns the sockets that are with it, for the end. */
+function passUpgrades(from: HttpServer, to: HttpServer | undefined): ReadonlySet<Duplex> {
+  const tunnels = new Set<Duplex>();
+  // Without a listener Node takes such requests for ordinary ones, and so does the application's own server.
+  if (to === undefined || to.listenerCount("upgrade") === 0) return tunnels;
+  from.on("upgrade", (request, socket, head) => {
+    tunnels.add(socket);
+    socket.once("close", () => tunnels.delete(socket));
+    socket.on("error", () => {}); // visitors leave, also those of an application that does not think of it
+    to.emit("upgrade", request, socket, head);
+  });
+  return tunnels;
 }

@@ -23,6 +23,7 @@ export interface LaunchContext {
   readonly pool: PoolSettings;
   readonly sockets: readonly HeldSocket[];
   readonly http: HeldSocket | undefined;
+  readonly wsHttp: HeldSocket | undefined;
   readonly logLevel: LogLevelName;
   /** The manager's own environment. */
   readonly env: NodeJS.ProcessEnv;
@@ -40,7 +41,7 @@ export function launchWorker(context: LaunchContext, id: number, generation: num
 }
 
 function launchApp(context: LaunchContext, file: string, id: number, generation: number): Launching {
-  const { pool, sockets, http } = context;
+  const { pool, sockets, http, wsHttp } = context;
   const env = {
     ...workerEnvironment(pool, context.env),
     POSTERN_POOL: pool.name,
@@ -51,7 +52,9 @@ function launchApp(context: LaunchContext, file: string, id: number, generation:
   const launch = planLaunch(node, rlimitFiles === undefined ? {} : { rlimitFiles }, context.tools);
   // Not as descriptor 0: libuv makes 0 to 2 blocking in a child, and with that every worker's accept(2), since they
   // all share the one open socket (docs/adr/0013).
-  const extra = [...sockets, ...(http === undefined ? [] : [http])];
+  const extra = [...sockets, http, wsHttp].filter((socket) => socket !== undefined);
+  const fdOf = (socket: HeldSocket | undefined): number | undefined =>
+    socket === undefined ? undefined : FIRST_SOCKET_FD + extra.indexOf(socket);
   const frontFolder = http === undefined ? undefined : makeFolder(pool.user);
   const settings: WorkerSettings = {
     pool: pool.name,
@@ -62,7 +65,8 @@ function launchApp(context: LaunchContext, file: string, id: number, generation:
       fd: FIRST_SOCKET_FD + at,
       address: socket.address,
     })),
-    httpFd: http === undefined ? undefined : FIRST_SOCKET_FD + sockets.length,
+    httpFd: fdOf(http),
+    wsHttpFd: fdOf(wsHttp),
     static: pool.static,
     chdir: pool.chdir,
     user: pool.user,
@@ -109,6 +113,8 @@ export function serverOptions(pool: PoolSettings): Record<string, unknown> {
     base: pool.base,
     scriptName: pool.scriptName,
     stripBase: pool.stripBase,
+    upgrade: pool.upgrade,
+    sendFile: pool.sendFile,
     development: pool.development,
     allowedClients: pool.allowedClients,
     backlog: pool.listenBacklog,
@@ -123,6 +129,7 @@ export function frontOptions(pool: PoolSettings): Record<string, unknown> {
     requestTimeoutMs: pool.requestTerminateTimeoutMs,
     slowRequestMs: pool.requestSlowlogTimeoutMs,
     drainTimeoutMs: pool.drainTimeoutMs,
+    trustProxy: pool.trustProxy,
     pingPath: pool.pingPath,
     pingResponse: pool.pingResponse,
   };

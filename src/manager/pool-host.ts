@@ -10,6 +10,7 @@ import type { Clock } from "./worker-sink.ts";
 export interface PoolSockets {
   readonly fastcgi: readonly HeldSocket[];
   readonly http: HeldSocket | undefined;
+  readonly wsHttp: HeldSocket | undefined;
 }
 
 /** What a pool needs of the manager. */

@@ -210,6 +210,7 @@ export class PoolRunner implements WorkerSink {
       case "watchSocket":
         for (const socket of this.#sockets.fastcgi) socket.watch(() => this.#onDemand());
         this.#sockets.http?.watch(() => this.#onDemand());
+        this.#sockets.wsHttp?.watch(() => this.#onDemand());
         return;
       case "maxChildrenReached":
         this.#totals.maxChildrenReached++;
@@ -267,7 +268,8 @@ export class PoolRunner implements WorkerSink {
 
   #launchContext(pool: PoolSettings, sockets: PoolSockets): Parameters<typeof launchWorker>[0] {
     const { env, logLevel, tools } = this.#host;
-    return { pool, sockets: sockets.fastcgi, http: sockets.http, env, logLevel, tools };
+    const { fastcgi, http, wsHttp } = sockets;
+    return { pool, sockets: fastcgi, http, wsHttp, env, logLevel, tools };
   }
 
   #onNotSpawned(id: number, generation: number, error: unknown): void {

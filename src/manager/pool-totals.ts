@@ -63,7 +63,7 @@ export class PoolTotals {
     const sum = (name: "requests" | "acceptedConnections" | "slowRequests"): number =>
       workers.reduce((all, { told }) => all + (told?.[name] ?? 0), 0);
     const { program, name, pm, listenBacklog } = settings;
-    const { fastcgi, http } = sockets;
+    const { fastcgi, http, wsHttp } = sockets;
     return {
       name,
       pm,
@@ -71,6 +71,7 @@ export class PoolTotals {
       addresses: [
         ...fastcgi.map(({ address }) => address),
         ...(http === undefined ? [] : [`http ${http.address}`]),
+        ...(wsHttp === undefined ? [] : [`ws-http ${wsHttp.address}`]),
       ],
       generation,
       startedAt: this.#startedAt,

@@ -34,8 +34,9 @@ export class SocketStore {
       const fastcgi: HeldSocket[] = [];
       for (const address of asked) fastcgi.push(...(await this.#use(address, pool, keys)));
       const http = pool.http === undefined ? undefined : await this.#useHttp(pool.http, pool, keys);
+      const wsHttp = pool.wsHttp === undefined ? undefined : await this.#useWsHttp(pool.wsHttp, pool, keys);
       if (pool.program.kind === "command") for (const socket of fastcgi) socket.setBlocking();
-      const sockets: PoolSockets = { fastcgi, http };
+      const sockets: PoolSockets = { fastcgi, http, wsHttp };
       this.#keys.set(sockets, keys);
       return sockets;
     } catch (error) {
@@ -62,8 +63,12 @@ export class SocketStore {
     return systemdSockets(this.#env).length > 0 ? [{ kind: "systemd", name: undefined }] : [];
   }
 
-  async #use(address: Address, pool: PoolSettings, keys: string[]): Promise<readonly HeldSocket[]> {
-    const key = printAddress(address);
+  async #use(
+    address: Address,
+    pool: PoolSettings,
+    keys: string[],
+    key: string = printAddress(address),
+  ): Promise<readonly HeldSocket[]> {
     let entry = this.#entries.get(key);
     if (entry === undefined) {
       const sockets = await holdSockets(address, optionsOf(pool), this.#env);
@@ -73,6 +78,11 @@ export class SocketStore {
     entry.users++;
     keys.push(key);
     return entry.sockets;
+  }
+
+  /** The web server comes here, as to FastCGI, so the same rules hold. */
+  async #useWsHttp(text: string, pool: PoolSettings, keys: string[]): Promise<HeldSocket | undefined> {
+    return (await this.#use(parseAddress(text, "wsHttp"), pool, keys, `wsHttp ${text}`))[0];
   }
 
   /** Visitors come here themselves, so unlike FastCGI's it may be open to all. */

@@ -247,10 +247,7 @@ export class WorkerHandle implements KnownWorker {
         return;
       case "leaving": // it drains already, and its successor need not wait for its end
         if (this.#stage !== "ready") return;
-        this.#logger.info(
-          { pid: this.pid },
-          "a worker was sent TERM: it finishes what it has and is replaced",
-        );
+        this.#logger.info({ pid: this.pid }, `${message.why}: it finishes what it has and is replaced`);
         this.drain(0);
         this.#sink.onChange(this);
         return;
@@ -289,7 +286,7 @@ export class WorkerHandle implements KnownWorker {
   #onNotReady(timeoutMs: number): void {
     this.#blame(
       "app",
-      `the application was not ready within ${timeoutMs} ms (readyTimeout): a top-level await that does not settle, or work that takes longer`,
+      `the application was not ready within ${timeoutMs} ms (readyTimeout): a top-level await that does not settle, a file that exports nothing and does not listen either, or work that takes longer`,
     );
     this.#signal("SIGKILL", true);
   }

@@ -9,13 +9,14 @@
  * What a signal to the whole process group means is the manager's to say: here INT, HUP and QUIT mean nothing.
  */
 import { performance } from "node:perf_hooks";
-import { handlerFor } from "../adapters/app.ts";
-import { PosternError } from "../base/errors.ts";
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { PosternError, SettingError } from "../base/errors.ts";
 import { type LogFields, type Logger, stderrLogger } from "../base/log.ts";
 import type { Exchange, Handler } from "../server/exchange.ts";
 import { forgetProxyHeader } from "../server/plain-cgi.ts";
 import { exitSoon, survivePipes } from "../server/process.ts";
 import { Server } from "../server/server.ts";
+import { ApplicationLoader } from "./application.ts";
 import {
   type Beat,
   type Channel,
@@ -26,11 +27,12 @@ import {
   type ToWorker,
   type WorkerSettings,
 } from "./channel.ts";
-import { type Front, openFront } from "./front.ts";
-import { isListening, loadApplication, showPlace } from "./load-app.ts";
+import { type Front, openFront, type Part } from "./front.ts";
+import { showPlace } from "./load-app.ts";
 import { dropPrivileges } from "./preamble.ts";
 import { Scoreboard } from "./scoreboard.ts";
 import { StatusPage } from "./status-page.ts";
+import { WsHttp } from "./ws-http.ts";
 
 const BEAT_MS = 1000;
 /** How long before the channel must say what to do, ms. */
@@ -48,10 +50,13 @@ export class Worker {
   readonly #channel: Channel;
   readonly #scoreboard = new Scoreboard(SCOREBOARD_FD);
   readonly #statusPage: StatusPage;
+  #application: ApplicationLoader | undefined = undefined;
   #server: Server | undefined = undefined;
   #front: Front | undefined = undefined;
+  #wsHttp: WsHttp | undefined = undefined;
   #settings: WorkerSettings | undefined = undefined;
   #isDraining = false;
+  #isReady = false;
   #wasBusy = false;
   #lastBeat: number;
   #lastUtilisation = performance.eventLoopUtilization();
@@ -110,17 +115,22 @@ export class Worker {
       forgetProxyHeader();
       // An await that nothing will ever settle ends the process, as it does without us.
       this.#channel.keepAlive(false);
-      handler = handlerFor(await loadApplication(settings.file));
+      this.#application = new ApplicationLoader(settings.file, {
+        logger: server.options.logger,
+        onClose: () => this.#onClosedByApplication(),
+        cut: (reason) => {
+          for (const one of [server, this.#front?.server]) one?.cut(reason);
+        },
+        openRequests: () => server.load.openRequests + (this.#front?.server.load.openRequests ?? 0),
+        onReplaced: (next) => {
+          handler = next;
+        },
+      });
+      handler = await this.#application.load(0); // the manager counts the time
       this.#channel.keepAlive(true);
     } catch (error) {
       this.#fail("app", error);
       return;
-    }
-    if (isListening()) {
-      server.options.logger.warn(
-        {},
-        "the application listens on a port of its own, which the web server does not guard: remove its listen()",
-      );
     }
     try {
       if (settings.sockets.length > 0) await server.listen();
@@ -134,18 +144,30 @@ export class Worker {
             development: server.options.development,
           },
           hooks: { observer: this.#scoreboard },
+          upgradeServer: this.#application.upgradeServer,
           ...(settings.frontFolder !== undefined && { folder: settings.frontFolder }),
         });
       }
+      if (settings.wsHttpFd !== undefined) this.#wsHttp = await this.#openWsHttp(server, settings);
     } catch (error) {
       this.#fail("boot", error);
       return;
     }
     this.#server = server;
+    if (this.#isDraining) {
+      this.#close(0);
+      return;
+    }
+    this.#application.announce();
+    await nextTurn(); // what fails when the application hears that it listens was never ready
+    if (this.#isDraining) return;
+    this.#isReady = true;
     this.#tell({ type: "ready" });
+    // Loading the application was work as well, but no sign that visitors have to wait.
+    this.#lastBeat = performance.now();
+    this.#lastUtilisation = performance.eventLoopUtilization();
     this.#beat();
     setInterval(() => this.#beat(), BEAT_MS).unref();
-    if (this.#isDraining) this.#close(0);
   }
 
   #makeServer(handler: Handler, settings: WorkerSettings): Server {
@@ -165,6 +187,12 @@ export class Worker {
         }),
       },
     );
+  }
+
+  #openWsHttp({ options }: Server, settings: WorkerSettings): Promise<WsHttp> {
+    const { logger } = options;
+    const side = { ...settings.options, bind: `fd:${settings.wsHttpFd}`, logger };
+    return new WsHttp(() => this.#application?.upgradeServer, side).listen();
   }
 
   /** Messages of the server go to the manager's log, with the worker's pid; the application's output is captured. */
@@ -212,7 +240,8 @@ export class Worker {
     const front = this.#front?.server.load;
     const beat: Beat = {
       requests: load.acceptedRequests + (front?.acceptedRequests ?? 0),
-      openRequests: load.openRequests + (front?.openRequests ?? 0),
+      // Who has an open tunnel is no idle worker, that may go.
+      openRequests: load.openRequests + (front?.openRequests ?? 0) + this.#openTunnels,
       connections: load.connections + (front?.connections ?? 0),
       acceptedConnections: load.acceptedConnections,
       slowRequests: load.slowRequests + (front?.slowRequests ?? 0),
@@ -224,9 +253,15 @@ export class Worker {
     this.#tell({ type: "beat", beat });
   }
 
+  get #openTunnels(): number {
+    const parts = [this.#server?.load, this.#front, this.#wsHttp];
+    return parts.reduce((sum, part) => sum + (part?.openTunnels ?? 0), 0);
+  }
+
   /** From somebody else: the manager says "drain", and TERM only to a worker that did not come to an end. */
   #onTerm(): void {
-    if (!this.#isDraining && this.#server !== undefined) this.#tell({ type: "leaving" });
+    if (!this.#isDraining && this.#server !== undefined)
+      this.#tell({ type: "leaving", why: "a worker was sent TERM" });
     this.#drain(0);
   }
 
@@ -238,18 +273,37 @@ export class Worker {
   }
 
   #close(delayMs: number): void {
-    const parts = [this.#server?.drainSoon(delayMs), this.#closeFront(delayMs)];
-    void Promise.all(parts).then(() => {
-      this.#beat(); // the last account
-      this.#channel.finish();
+    void this.#closeAll(delayMs).then(() => {
+      this.#application?.close();
       exitSoon(0);
     });
   }
 
-  #closeFront(delayMs: number): Promise<unknown> | undefined {
-    const front = this.#front;
-    if (front === undefined) return undefined;
-    return new Promise((resolve) => setTimeout(resolve, delayMs)).then(() => front.close());
+  async #closeAll(delayMs: number): Promise<void> {
+    await Promise.all([
+      this.#server?.drainSoon(delayMs),
+      closeIn(delayMs, this.#front),
+      closeIn(delayMs, this.#wsHttp),
+    ]);
+    this.#beat(); // the last account
+    this.#channel.finish();
+  }
+
+  /** What it does after that is its own: the process ends when nothing of it is left, or when the manager ends it. */
+  async #onClosedByApplication(): Promise<void> {
+    if (this.#isDraining) {
+      await Promise.all([this.#server?.closed, this.#front?.closed, this.#wsHttp?.closed]);
+      return;
+    }
+    this.#isDraining = true;
+    if (!this.#isReady) {
+      const message =
+        "the application closed its server before it was ready: let it listen until it is told to end";
+      this.#fail("app", new SettingError("ERR_POSTERN_APP_LOAD", message));
+      return;
+    }
+    this.#tell({ type: "leaving", why: "the application of a worker closed its server" });
+    await this.#closeAll(0);
   }
 
   #onManagerGone(): void {
@@ -275,6 +329,11 @@ export class Worker {
   #tell(message: FromWorker): boolean {
     return this.#channel.send(message);
   }
+}
+
+function closeIn(delayMs: number, part: Part | undefined): Promise<unknown> | undefined {
+  if (part === undefined) return undefined;
+  return new Promise((resolve) => setTimeout(resolve, delayMs)).then(() => part.close());
 }
 
 function unloaded(): never {

@@ -53,19 +53,34 @@ export function systemdSocketsNamed(name: string | undefined, env: NodeJS.Proces
  * says that this is a plain-CGI request (then it is a connected one).
  */
 export function isListeningSocket(fd: number, env: NodeJS.ProcessEnv): boolean {
+  // First: Deno's fstat knows no descriptors but 0 to 2 and its own.
+  const link = linkOf(fd);
+  if (link === undefined) {
+    if (!isSocket(fd)) return false;
+  } else {
+    const inode = /^socket:\[(\d+)\]$/.exec(link)?.[1];
+    if (inode === undefined) return false;
+    const known = isListeningInode(inode);
+    if (known !== undefined) return known;
+  }
+  return !isPlainCgi(env);
+}
+
+/** What a descriptor is, as Linux names it; undefined when it is closed, and on systems without /proc. */
+function linkOf(fd: number): string | undefined {
   try {
-    if (!fstatSync(fd).isSocket()) return false;
+    return readlinkSync(`/proc/self/fd/${fd}`);
+  } catch {
+    return undefined;
+  }
+}
+
+function isSocket(fd: number): boolean {
+  try {
+    return fstatSync(fd).isSocket();
   } catch {
     return false; // closed
   }
-  try {
-    const inode = /^socket:\[(\d+)\]$/.exec(readlinkSync(`/proc/self/fd/${fd}`))?.[1];
-    const known = inode === undefined ? undefined : isListeningInode(inode);
-    if (known !== undefined) return known;
-  } catch {
-    // No /proc on this system.
-  }
-  return !isPlainCgi(env);
 }
 
 /** Whether the environment is that of one CGI request. RFC 3875 §4.1. fcgiwrap passes on only what it was given. */
@@ -74,12 +89,17 @@ export function isPlainCgi(env: NodeJS.ProcessEnv): boolean {
   return REQUEST_METHOD !== undefined && (GATEWAY_INTERFACE ?? SCRIPT_FILENAME ?? SCRIPT_NAME) !== undefined;
 }
 
+/** Whether this process was started for one CGI request, and not on a socket. */
+export function isCgiProgram(env: NodeJS.ProcessEnv): boolean {
+  return isPlainCgi(env) && !isListeningSocket(LISTEN_FD, env);
+}
+
 const UNIX_LISTENING = 0x10000; // __SO_ACCEPTCON in the flags column
 const TCP_LISTEN = "0A";
 
 /** Undefined when the tables do not have it: a socket may come from outside our network namespace. */
 function isListeningInode(inode: string): boolean | undefined {
-  for (const line of readFileSync("/proc/self/net/unix", "utf8").split("\n")) {
+  for (const line of readTable("/proc/self/net/unix").split("\n")) {
     const columns = line.trim().split(/\s+/);
     if (columns[6] === inode) return (Number.parseInt(columns[3] ?? "0", 16) & UNIX_LISTENING) !== 0;
   }
@@ -92,7 +112,7 @@ function isListeningInode(inode: string): boolean | undefined {
   return undefined;
 }
 
-/** Empty where the kernel has no IPv6. */
+/** Empty where it cannot be read, such as where the kernel has no IPv6. */
 function readTable(path: string): string {
   try {
     return readFileSync(path, "utf8");

@@ -100,7 +100,7 @@ async function open(
 ): Promise<Listener> {
   let isTcp: boolean | undefined;
   const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
-    isTcp ??= typeof server.address() === "object" && server.address() !== null; // a text or null of a unix socket
+    isTcp ??= hasPort(server.address());
     sink.onSocket(socket, isTcp);
   });
   const name = printAddress(address);
@@ -146,6 +146,11 @@ async function open(
       server.close();
     },
   };
+}
+
+/** Of a unix socket the address is a text, null when it was inherited, and in Bun then an empty object. */
+function hasPort(address: ReturnType<Server["address"]>): boolean {
+  return typeof address === "object" && typeof address?.port === "number";
 }
 
 function listen(

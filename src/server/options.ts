@@ -2,10 +2,14 @@
  * Every option of `serve` and `createServer` with its default, its unit and the reason for the default.
  * Options are resolved once and frozen; nothing below this file sees an undefined one.
  */
-import { BlockList, isIP } from "node:net";
+import { BlockList } from "node:net";
 import { type Logger, safeLogger, stderrLogger } from "../base/log.ts";
 import { addressText, badOption, checkKeys, checkLogger, yesOrNo } from "../base/settings.ts";
+import type { HopTrust } from "../cgi/forwarded.ts";
 import { type MountOptions, type MountRule, resolveMountOptions } from "../cgi/mount-options.ts";
+import { addRange, isListed } from "./address-list.ts";
+import { resolveSendFile, type SendFile } from "./send-file.ts";
+import { resolveTrustProxy } from "./trusted-hops.ts";
 
 /** Bounds on size and count. Every one has an answer: see `docs/errors.md`. */
 export interface Limits {
@@ -78,10 +82,27 @@ export interface ServerOptions extends Limits, Timeouts, MountOptions {
    * whoever reaches the port can claim to be any user. FCGI_WEB_SERVER_ADDRS adds to it. @default loopback only
    */
   allowedClients?: string | readonly string[];
+  /**
+   * Proxies in front of the web server (load balancers, a CDN) whose word about the client counts: addresses, ranges,
+   * `loopback`, `private` or `unix`. They must set or overwrite X-Forwarded-For and -Proto. See `docs/identity.md`.
+   * @default nobody: the client is whom the web server saw
+   */
+  trustProxy?: string | readonly string[];
+  /**
+   * Folders whose files the web server sends in the application's place: `/var/files=/protected/` for nginx with an
+   * internal location of that name, `/var/files` for lighttpd and Apache. They must be told to. See `docs/files.md`.
+   * @default none
+   */
+  sendFile?: string | readonly string[];
   /** A path that is answered before the application, with `pingResponse`, or with 503 on the way down. @default none */
   pingPath?: string;
   /** What `pingPath` answers. @default "pong" */
   pingResponse?: string;
+  /**
+   * Whether the web server carries upgraded connections, such as WebSockets, inside FastCGI.
+   * @default worked out: lighttpd 1.4.74 or newer does, if it is told to; no other does
+   */
+  upgrade?: boolean;
   /** Show stack traces in error pages. @default `NODE_ENV === "development"` */
   development?: boolean;
   /** For fetch applications: `request.url` holds the path inside the mount instead of the whole path. @default false */
@@ -100,10 +121,13 @@ export interface ResolvedOptions extends Readonly<Required<Limits>>, Readonly<Re
   readonly group: string | number | undefined;
   readonly backlog: number;
   readonly allowedClients: AllowedClients;
+  readonly trustProxy: HopTrust | undefined;
+  readonly sendFile: SendFile | undefined;
   readonly pingPath: string | undefined;
   readonly pingResponse: string;
   /** From the hooks: see hooks.ts. */
   readonly statusPath: string | undefined;
+  readonly upgrade: boolean | undefined;
   readonly development: boolean;
   readonly stripBase: boolean;
   readonly mount: MountRule;
@@ -151,8 +175,11 @@ const KNOWN = {
   owner: 0,
   group: 0,
   allowedClients: 0,
+  trustProxy: 0,
+  sendFile: 0,
   pingPath: 0,
   pingResponse: 0,
+  upgrade: 0,
   development: 0,
   stripBase: 0,
   logger: 0,
@@ -186,9 +213,12 @@ export function resolveOptions(
     owner: options.owner,
     group: options.group,
     allowedClients: resolveAllowedClients(options.allowedClients, env),
+    trustProxy: resolveTrustProxy(options.trustProxy),
+    sendFile: resolveSendFile(options.sendFile),
     pingPath: resolvePath("pingPath", options.pingPath),
     pingResponse: resolveText("pingResponse", options.pingResponse, "pong"),
     statusPath: resolvePath("statusPath", statusPath),
+    upgrade: options.upgrade === undefined ? undefined : yesOrNo("upgrade", options.upgrade, false),
     development: yesOrNo("development", options.development, env["NODE_ENV"] === "development"),
     stripBase: yesOrNo("stripBase", options.stripBase, false),
     mount: resolveMountOptions(options),
@@ -261,38 +291,18 @@ function resolveAllowedClients(
     .filter((entry) => entry !== "");
   if (stated.includes("any")) return { isStated: true, allows: () => true };
   const list = new BlockList();
-  for (const entry of stated) addEntry(list, entry);
+  for (const entry of stated) {
+    if (typeof entry !== "string" || !addRange(list, entry))
+      throw badOption("allowedClients", entry, CLIENTS);
+  }
   if (stated.length === 0) {
     list.addSubnet("127.0.0.0", 8, "ipv4");
     list.addAddress("::1", "ipv6");
   }
   return {
     isStated: stated.length > 0,
-    allows(address: string | undefined): boolean {
-      if (address === undefined) return false;
-      const plain = address.startsWith("::ffff:") ? address.slice(7) : address;
-      return list.check(plain, isIP(plain) === 6 ? "ipv6" : "ipv4");
-    },
+    allows: (address) => address !== undefined && isListed(list, address),
   };
 }
 
 const CLIENTS = "an IP address, a range such as 10.0.0.0/8, or any";
-
-function addEntry(list: BlockList, entry: unknown): void {
-  if (typeof entry !== "string") throw badOption("allowedClients", entry, CLIENTS);
-  const [address = "", prefix, ...rest] = entry.split("/");
-  const family = isIP(address) === 6 ? "ipv6" : "ipv4";
-  const most = family === "ipv6" ? 128 : 32;
-  const bits = prefix === undefined ? most : Number(prefix);
-  if (
-    isIP(address) === 0 ||
-    rest.length > 0 ||
-    prefix === "" ||
-    !Number.isInteger(bits) ||
-    bits < 0 ||
-    bits > most
-  ) {
-    throw badOption("allowedClients", entry, CLIENTS);
-  }
-  list.addSubnet(address, bits, family);
-}

@@ -48,8 +48,8 @@ export class Output {
   /** Something was written. @param isFlushed somebody will call {@link endTurn} before the turn is over */
   schedule(isFlushed: boolean): void {
     if (this.writer.pendingBytes >= CONGESTED_BYTES) {
+      this.#isFull = true; // first: see callBack
       this.flush();
-      this.#isFull = true;
     }
     if (!isFlushed && !this.#isScheduled) {
       this.#isScheduled = true;
@@ -123,7 +123,11 @@ export class Output {
   callBack(error: Error | undefined): void {
     const callbacks = this.#callbacks;
     this.#callbacks = [];
-    for (const callback of callbacks) process.nextTick(callback, error);
+    // Who hears of it while we still count as full would write, and be told at once to stop.
+    for (const callback of callbacks) {
+      if (this.#isFull) setImmediate(callback, error);
+      else process.nextTick(callback, error);
+    }
   }
 
   /** Below its high-water mark a socket says nothing when it has written everything. */

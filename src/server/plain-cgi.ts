@@ -15,8 +15,16 @@ const ID = 1;
 /** The three streams of a CGI program. */
 export interface CgiStreams {
   readonly stdin: Readable;
-  readonly stdout: Writable;
+  readonly stdout: Pick<Writable, "on" | "write">;
   readonly stderr: Writable;
+}
+
+/** Keeps standard output for the answer: what the program prints goes to standard error from here on. */
+export function claimStdout(): CgiStreams["stdout"] {
+  const { stdout, stderr } = process;
+  const own = { on: stdout.on.bind(stdout), write: stdout.write.bind(stdout) };
+  stdout.write = stderr.write.bind(stderr) as typeof stdout.write;
+  return own as CgiStreams["stdout"];
 }
 
 /** The web server's end of a FastCGI connection that carries the one request of a CGI program. */

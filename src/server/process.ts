@@ -21,16 +21,35 @@ export interface Drainable {
   destroy(reason: string): void;
 }
 
-/** Drains on the first signal, exits on the second, and leaves no socket file behind however the process ends. */
-export function drainOnSignals(server: Drainable): void {
+/**
+ * Drains on the first signal, exits on the second, and leaves no socket file behind however the process ends.
+ * @param patienceMs for an application with a handler of its own for the signal: that it is to close the server, and how
+ *   long that may take before it is done here. 0 does not wait for it.
+ */
+export function drainOnSignals(server: Drainable, patienceMs = 0): void {
   let drainingSince = 0;
   let first: NodeJS.Signals | undefined;
+  let isItsOwn = false; // to drain is up to the application
+  let waiting: NodeJS.Timeout | undefined;
   const onSignal = (signal: NodeJS.Signals): void => {
     const { logger } = server.options;
     if (drainingSince === 0) {
       drainingSince = Date.now();
       first = signal;
-      logger.info({ signal, openRequests: server.stats.openRequests }, "draining");
+      const { openRequests } = server.stats;
+      if (patienceMs > 0 && process.listenerCount(signal) > 1) {
+        logger.info(
+          { signal, openRequests },
+          "the application has a handler for this signal: it drains by itself",
+        );
+        isItsOwn = true;
+        waiting = setTimeout(() => {
+          isItsOwn = false;
+          void server.close();
+        }, patienceMs).unref();
+        return;
+      }
+      logger.info({ signal, openRequests }, "draining");
       void server.close();
     } else if (signal !== first || Date.now() - drainingSince > SAME_SIGNAL_MS) {
       logger.warn({ signal }, "second signal: exiting at once");
@@ -38,11 +57,14 @@ export function drainOnSignals(server: Drainable): void {
     }
   };
   const onExit = (): void => server.destroy("the process exits");
-  for (const signal of DRAIN_SIGNALS) process.on(signal, onSignal);
+  // First, since a handler of the application for one signal only is gone once it has run.
+  for (const signal of DRAIN_SIGNALS) process.prependListener(signal, onSignal);
   process.on("exit", onExit);
   void server.closed.then(() => {
     process.off("exit", onExit);
-    if (drainingSince > 0) exitSoon(0);
+    clearTimeout(waiting);
+    // Not when the application closes the server by itself: what it does after that is its own.
+    if (drainingSince > 0 && !isItsOwn) exitSoon(0);
     else for (const signal of DRAIN_SIGNALS) process.off(signal, onSignal);
   });
 }

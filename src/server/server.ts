@@ -8,11 +8,13 @@ import type { Duplex } from "node:stream";
 import { UsageError } from "../base/errors.ts";
 import { SlabPool } from "../protocol/record-writer.ts";
 import { Admission, type AdmissionHost } from "./admission.ts";
+import { Background } from "./background.ts";
 import { Connection, type ConnectionHost } from "./connection.ts";
 import type { Handler } from "./exchange.ts";
 import type { ServerHooks, ServerLoad } from "./hooks.ts";
 import { type Listener, type ListenerSink, openListeners } from "./listener.ts";
 import { type ResolvedOptions, resolveOptions, type ServerOptions } from "./options.ts";
+import { Tunnels } from "./tunnels.ts";
 
 /** Deadlines are judged this often, ms; shorter when a deadline is. */
 const SWEEP_MS = 1000;
@@ -24,6 +26,8 @@ export interface ServerStats {
   readonly connections: number;
   readonly acceptedConnections: number;
   readonly openRequests: number;
+  /** Upgraded connections, such as WebSockets. They count as no request any more. */
+  readonly openTunnels: number;
   readonly acceptedRequests: number;
 }
 
@@ -35,6 +39,8 @@ export class Server implements ConnectionHost, AdmissionHost, ListenerSink {
   readonly options: ResolvedOptions;
   readonly admission: Admission | undefined;
   readonly slabs: SlabPool = new SlabPool();
+  readonly tunnels: Tunnels = new Tunnels();
+  readonly background: Background = new Background(() => this.#onIdle());
   /**
    * The clock of all deadlines, ms. It stands still while the process does (a blocked event loop, a suspended
    * machine): bytes that came meanwhile are read before anybody is judged for not having sent them.
@@ -96,7 +102,8 @@ export class Server implements ConnectionHost, AdmissionHost, ListenerSink {
     return {
       connections: this.#connections.size,
       acceptedConnections: this.#acceptedConnections,
-      openRequests,
+      openRequests: openRequests - this.tunnels.size,
+      openTunnels: this.tunnels.size,
       acceptedRequests: this.#acceptedRequests,
     };
   }
@@ -106,6 +113,7 @@ export class Server implements ConnectionHost, AdmissionHost, ListenerSink {
     const { admission } = this;
     return {
       openRequests: admission?.openRequests ?? this.stats.openRequests,
+      openTunnels: this.tunnels.size,
       queuedRequests: admission?.queuedRequests ?? 0,
       connections: this.#connections.size,
       freshConnections: this.#freshConnections,
@@ -142,8 +150,8 @@ export class Server implements ConnectionHost, AdmissionHost, ListenerSink {
   }
 
   /**
-   * Takes no new connections, lets open requests end, closes. Those still open after `drainTimeoutMs` are cut, with
-   * a line in the log. Safe to call again.
+   * Takes no new connections, lets open requests and work after answers (`waitUntil`) end, closes. What is still open
+   * after `drainTimeoutMs` is cut, with a line in the log. Safe to call again.
    */
   close(): Promise<void> {
     if (this.#isClosing()) return this.closed;
@@ -152,8 +160,8 @@ export class Server implements ConnectionHost, AdmissionHost, ListenerSink {
     this.#closeListeners();
     for (const connection of [...this.#connections]) connection.drain();
     const { drainTimeoutMs } = this.options;
-    if (this.#connections.size === 0) this.#finish();
-    else if (drainTimeoutMs > 0) {
+    this.#onIdle();
+    if (this.#state === "draining" && drainTimeoutMs > 0) {
       this.#deadline = setTimeout(
         () => this.destroy(`not finished within ${drainTimeoutMs} ms`),
         drainTimeoutMs,
@@ -172,17 +180,26 @@ export class Server implements ConnectionHost, AdmissionHost, ListenerSink {
     return this.closed;
   }
 
-  /** Cuts every connection now. */
+  /** Cuts every connection now, and takes no more. */
   destroy(reason = "the server was destroyed"): void {
     this.#closeListeners();
+    this.#state = this.#state === "closed" ? "closed" : "draining";
+    this.cut(reason);
+    const openWork = this.background.abandon();
+    if (openWork > 0) this.options.logger.warn({ openWork, reason }, "work after answers was given up");
+    this.#onIdle();
+  }
+
+  /** Cuts every connection now; new ones are served. */
+  cut(reason: string): void {
+    const openTunnels = this.tunnels.endAll(reason);
+    if (openTunnels > 0) this.options.logger.info({ openTunnels, reason }, "tunnels were ended");
     const { openRequests } = this.stats;
     if (openRequests > 0) {
       this.options.logger.warn({ openRequests, reason }, "requests were cut");
       this.#onCut?.(reason);
     }
-    this.#state = this.#state === "closed" ? "closed" : "draining";
     for (const connection of [...this.#connections]) connection.destroy(reason);
-    if (this.#connections.size === 0) this.#finish();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -284,7 +301,13 @@ export class Server implements ConnectionHost, AdmissionHost, ListenerSink {
     if (this.#connections.size > 0) return;
     clearInterval(this.#sweep);
     this.#sweep = undefined;
-    if (this.#state === "draining") this.#finish();
+    this.#onIdle();
+  }
+
+  /** A connection has ended, or work after an answer: perhaps it was the last that a close waits for. */
+  #onIdle(): void {
+    if (this.#state === "draining" && this.#connections.size === 0 && this.background.size === 0)
+      this.#finish();
   }
 
   #isClosing(): boolean {

@@ -40,11 +40,17 @@ interface Seen {
 
 let seen: Seen[] = [];
 
+function pairsOf(raw: readonly string[]): [string, string][] {
+  const pairs: [string, string][] = [];
+  for (let at = 0; at < raw.length; at += 2) pairs.push([raw[at]!, raw[at + 1]!]);
+  return pairs;
+}
+
 function notedBy(side: ReturnType<typeof fastcgi>): Seen {
   const note: Seen = {
     id: side.requestId,
     role: side.role,
-    params: [...side.params],
+    params: pairsOf(side.rawParams),
     method: "",
     url: "",
     originalUrl: "",

@@ -357,7 +357,7 @@ describe("what an application server must do (web-servers.md §1)", () => {
       response.end(
         JSON.stringify([
           request.url,
-          params.get("SCRIPT_NAME"),
+          params["SCRIPT_NAME"],
           headers.host,
           headers.cookie,
           headers["x-list"],

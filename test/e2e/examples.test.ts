@@ -1,5 +1,5 @@
 /** Every program in examples/ starts and answers, and so does every configuration in docs/deploy that a server is here for. */
-import { chmodSync, chownSync, mkdirSync, readdirSync } from "node:fs";
+import { chmodSync, chownSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { describe, expect, it } from "vitest";
@@ -212,16 +212,28 @@ describe("examples", () => {
     });
   });
 
-  it("are all here", () => {
-    expect([...tested].sort()).toEqual(readdirSync(join(repositoryRoot, "examples")).sort());
+  it("are all here, or started by another test", () => {
+    const all = new Set([...tested, ...testedElsewhere()]);
+    expect([...all].sort()).toEqual(readdirSync(join(repositoryRoot, "examples")).sort());
   });
 });
+
+/** The projects that other tests start: those of frameworks as `folder: "examples/NAME"`. */
+function testedElsewhere(): string[] {
+  const sources = ["compat", "e2e"].flatMap((name) => {
+    const folder = join(repositoryRoot, "test", name);
+    const files = readdirSync(folder).filter((file) => /(?<!^examples)\.test\.ts$/.test(file));
+    return files.map((file) => readFileSync(join(folder, file), "utf8"));
+  });
+  const named = sources.join("\n").matchAll(/\bfolder: "examples\/([\w-]+)"|"examples", "([\w-]+)"/g);
+  return [...named].map(([, project, name]) => project ?? name ?? "");
+}
 
 const blocks = readDocuments().flatMap((document) => document.blocks);
 
 for (const [language, server] of Object.entries(LANGUAGES)) {
   describeWithServer(server, `configurations of the documents for ${language}`, () => {
-    const marked = (mark: "serves" | "spawns" | "authorizes"): [string, CodeBlock, string][] =>
+    const marked = (mark: "serves" | "spawns" | "authorizes" | "sends"): [string, CodeBlock, string][] =>
       blocks.flatMap((block) => {
         const mount = block.language === language ? markOf(block, mark) : undefined;
         return mount === undefined ? [] : [[`${block.file}:${block.line}`, block, mount]];
@@ -251,6 +263,17 @@ for (const [language, server] of Object.entries(LANGUAGES)) {
       const page = await request(`${web.origin}/a%2Fb?q=1`);
       expect([page.status, page.text], web.errorLog()).toEqual([200, 'mount "", path /a%2Fb?q=1\n']);
       expect((await request(`${web.origin}/static/a.txt`)).text).toBe("from disk");
+    });
+
+    const sending = marked("sends");
+    it.runIf(sending.length > 0).each(sending)("%s sends files", async (_, block, location) => {
+      const setting = await makeSetting();
+      const folder = `${join(setting.site, "files")}${location === "/" || location === "" ? "" : `=${location}`}`;
+      const app = join(setting.site, "sends.js");
+      await using _running = await serveBehind(setting, app, "app.sock", "--send-file", folder);
+      await using web = await startConfigured(server, block, setting);
+      const file = await request(`${web.origin}/`);
+      expect([file.status, file.text, file.headers["content-length"]]).toEqual([200, "a report", "8"]);
     });
 
     const authorizing = marked("authorizes");

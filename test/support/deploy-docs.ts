@@ -1,6 +1,7 @@
 /** The configurations in docs/deploy as real web servers take them: ports and paths replaced, the rest as it is shown. */
 import { execFileSync } from "node:child_process";
-import { chmodSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { CodeBlock } from "./markdown.ts";
 import { repositoryRoot } from "./paths.ts";
@@ -40,20 +41,35 @@ const APACHE_MODULES = ["/usr/lib/apache2/modules", "/usr/lib64/httpd/modules", 
 
 /** Whether the block needs an Apache module that is not on this machine. */
 export function lacksModule({ info }: CodeBlock): boolean {
-  const wanted = /modules=(\w+)/.exec(info)?.[1];
-  return wanted !== undefined && apacheModule(wanted) === undefined;
+  return modulesOf(info).some((module) => apacheModule(module) === undefined);
+}
+
+/** `modules=a,b` in the fence of a block. */
+function modulesOf(info: string): string[] {
+  return /modules=([\w,]+)/.exec(info)?.[1]?.split(",") ?? [];
 }
 
 /** `serves=/x` in the fence of a block: the mount it configures, `""` for the root. */
-export function markOf(block: CodeBlock, mark: "serves" | "spawns" | "authorizes"): string | undefined {
+export function markOf(
+  block: CodeBlock,
+  mark: "serves" | "spawns" | "authorizes" | "sends",
+): string | undefined {
   const path = new RegExp(`\\b${mark}=(\\S+)`).exec(block.info)?.[1];
   return path?.replace(/\/$/, "");
 }
+
+/** An application that sends a file without telling how long it is: whoever does tell has sent it. */
+const SENDS = `import { createReadStream } from "node:fs";
+export default (req, res) => createReadStream(new URL("./files/report.txt", import.meta.url).pathname).pipe(res);
+`;
 
 /** The site of the documents: files, and the program that a web server starts. */
 export function makeSite(folder: string): void {
   mkdirSync(join(folder, "public", "static"), { recursive: true });
   writeFileSync(join(folder, "public", "static", "a.txt"), "from disk");
+  mkdirSync(join(folder, "files"));
+  writeFileSync(join(folder, "files", "report.txt"), "a report", { mode: 0o644 });
+  writeFileSync(join(folder, "sends.js"), SENDS);
   mkdirSync(join(folder, "node_modules"));
   symlinkSync(repositoryRoot, join(folder, "node_modules", "postern"));
   writeFileSync(join(folder, "package.json"), '{ "type": "module" }');
@@ -61,6 +77,9 @@ export function makeSite(folder: string): void {
     writeFileSync(join(folder, name), readFileSync(join(repositoryRoot, "examples", "shared-hosting", name)));
   }
   chmodSync(join(folder, "yourapplication.fcgi"), 0o755);
+  cpSync(join(repositoryRoot, "test", "support", "tls"), join(folder, "tls"), { recursive: true });
+  const secret = createHash("sha1").update("secret").digest("base64");
+  writeFileSync(join(folder, "passwords"), `kim:{SHA}${secret}\n`);
 }
 
 export function render(block: CodeBlock, place: Place): Rendered {
@@ -70,8 +89,8 @@ export function render(block: CodeBlock, place: Place): Rendered {
     .replaceAll("/var/www/yourapplication", site)
     .replaceAll("127.0.0.1:9000", `127.0.0.1:${tcpPort}`)
     .replace(/("port"\s*=> )9000/g, `$1${tcpPort}`)
-    .replace(/listen 80;/g, `listen 127.0.0.1:${port};`)
-    .replace(/<VirtualHost \*:80>/g, `<VirtualHost 127.0.0.1:${port}>`);
+    .replace(/listen (?:80|443)( ssl)?;/g, `listen 127.0.0.1:${port}$1;`)
+    .replace(/<VirtualHost \*:(?:80|443)>/g, `<VirtualHost 127.0.0.1:${port}>`);
   switch (LANGUAGES[block.language]) {
     case "nginx":
       return renderNginx(text, place);
@@ -107,7 +126,6 @@ ${text}
 }
 
 function renderApache(text: string, { folder, port, user }: Place, info: string): Rendered {
-  const wanted = /modules=(\w+)/.exec(info)?.[1];
   const names = [
     "mpm_event",
     "unixd",
@@ -119,7 +137,7 @@ function renderApache(text: string, { folder, port, user }: Place, info: string)
     "rewrite",
     "setenvif",
   ];
-  names.push("proxy", "proxy_fcgi", ...(wanted === undefined ? [] : [wanted]));
+  names.push("proxy", "proxy_fcgi", ...modulesOf(info));
   // Those that are built in have no file.
   const modules = names.map((name) => [name, apacheModule(name)]).filter(([, file]) => file !== undefined);
   const body = info.includes("htaccess") ? `<Directory "${folder}">\n${text}\n</Directory>` : text;
@@ -142,8 +160,9 @@ ${body}
 }
 
 function renderLighttpd(text: string, { folder, port, site, user }: Place): Rendered {
+  const modules = /^server\.modules\s*=/m.test(text) ? "" : 'server.modules = ( "mod_fastcgi" )';
   const config = `
-server.modules = ( "mod_fastcgi" )
+${modules}
 server.document-root = "${join(site, "public")}"
 server.bind = "127.0.0.1"
 server.port = ${port}

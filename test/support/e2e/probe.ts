@@ -98,7 +98,7 @@ async function echo(request: IncomingMessage, response: ServerResponse): Promise
     bodyBytes,
     bodySha256: hash.digest("hex"),
     complete: request.complete,
-    params: fastcgi(request).params.toObject(),
+    params: fastcgi(request).params as Record<string, string>,
   };
   // What is bytes in a header is bytes in the answer.
   response.setHeader("Content-Type", "application/json; charset=latin1");
@@ -107,7 +107,7 @@ async function echo(request: IncomingMessage, response: ServerResponse): Promise
 
 async function fetchEcho(
   request: Request,
-  context: { readonly base: string; params: { toObject(): object } },
+  context: { readonly base: string; readonly params: object },
 ): Promise<Response> {
   const body = new Uint8Array(await request.arrayBuffer());
   const { pathname, search } = splitUrl(request.url);
@@ -122,7 +122,7 @@ async function fetchEcho(
     bodyBytes: body.length,
     bodySha256: createHash("sha256").update(body).digest("hex"),
     complete: true,
-    params: context.params.toObject(),
+    params: context.params,
   };
   return new Response(Buffer.from(JSON.stringify(seen), "latin1"), {
     headers: { "Content-Type": "application/json" },

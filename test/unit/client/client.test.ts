@@ -637,10 +637,10 @@ describe("giving up", () => {
       request.stdout(Buffer.alloc(4_000_000));
       request.end();
     });
-    const made = client(application.connect, { timeoutMs: 400, maxRequestsPerConnection: 2 });
+    const made = client(application.connect, { timeoutMs: 1500, maxRequestsPerConnection: 2 });
     const quiet = made.request({ params: params() });
     const large = await made.request({ params: params("GET", { N: "large" }) });
-    await new Promise((resolve) => setTimeout(resolve, 900));
+    await new Promise((resolve) => setTimeout(resolve, 2200));
     const body = textOf(large.body);
     application.requests.find((request) => request.params["N"] === undefined)!.answer("X: y\r\n\r\nfine");
     expect((await body).length).toBe(4_000_000);

@@ -42,6 +42,13 @@ describe("in a file", () => {
       ["10.0.0.5", "10.1.0.0/16"],
       ["10.0.0.5", "10.1.0.0/16"],
     ],
+    [
+      "folders",
+      kinds.offloadFolders,
+      "files=/protected, /srv/x/",
+      ["/srv/blog/files=/protected/", "/srv/x"],
+      ["/srv/blog/files=/protected/", "/srv/x"],
+    ],
     ["words", kinds.words, "--a --b", ["--a", "--b"], ["--a", "--b"]],
     ["words", kinds.words, ["--title=a b"], ["--title=a b"]],
     ["command", kinds.command, ["php-cgi", "-n"], ["php-cgi", "-n"]],
@@ -116,6 +123,11 @@ describe("in a file", () => {
       kinds.clients,
       ["localhost"],
       '"localhost" cannot be used, it must be an IP address, a range such as 10.0.0.0/8, or any',
+    ],
+    [
+      kinds.offloadFolders,
+      ["/files=/a b/"],
+      '"/files=/a b/" cannot be used, it must be a folder such as /var/files (for lighttpd and Apache), or folder=/internal/location/ such as /var/files=/protected/ (for nginx)',
     ],
     [kinds.words, [""], '"" cannot be used, it must be text, or a list of texts'],
     [

@@ -114,6 +114,15 @@ describe("an ordinary request", () => {
     http.close();
   });
 
+  it("keeps the bytes of a file name behind a length, which node:http would read as UTF-8", async () => {
+    const name = 'attachment; filename="caf\u00e9.txt"';
+    const { url } = await front((r) =>
+      r.answer(`Content-Length: 2\r\nContent-Disposition: ${name}\r\n\r\nok`),
+    );
+    const answer = await request(url);
+    expect([answer.status, answer.headers["content-disposition"], answer.text]).toEqual([200, name, "ok"]);
+  });
+
   it("reuses connections on both sides", async () => {
     const { url, stub } = await front(echo);
     const http = await connectHttp(url);

@@ -166,6 +166,7 @@ describe("stats", () => {
       connections: 0,
       acceptedConnections: 0,
       openRequests: 0,
+      openTunnels: 0,
       acceptedRequests: 0,
     });
     const wire = await server.connect();
@@ -175,6 +176,7 @@ describe("stats", () => {
       connections: 1,
       acceptedConnections: 1,
       openRequests: 2,
+      openTunnels: 0,
       acceptedRequests: 2,
     });
     held[0]!.end();
@@ -188,6 +190,7 @@ describe("stats", () => {
       connections: 0,
       acceptedConnections: 1,
       openRequests: 0,
+      openTunnels: 0,
       acceptedRequests: 2,
     });
   });

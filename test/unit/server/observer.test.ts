@@ -164,6 +164,7 @@ describe("the load of a server", () => {
     await server.gone();
     expect(server.server.load).toEqual({
       openRequests: 0,
+      openTunnels: 0,
       queuedRequests: 0,
       connections: 0,
       freshConnections: 0,

@@ -26,7 +26,12 @@ describe("requestTimeoutMs", () => {
     const answer = await wire.answer();
     expect(answer.head).toContain("Status: 504 Gateway Timeout");
     expect(answer.end).toEqual({ appStatus: 0, protocolStatus: 0 });
-    expect(reasons).toEqual([expect.objectContaining({ code: "ERR_POSTERN_REQUEST_TIMEOUT" })]);
+    expect(reasons).toEqual([
+      expect.objectContaining({
+        name: "TimeoutError",
+        cause: expect.objectContaining({ code: "ERR_POSTERN_REQUEST_TIMEOUT" }) as unknown,
+      }),
+    ]);
     expect(server.log.text).toEqual(["warn the request was not answered within 60 ms: answered 504"]);
     expect(server.log.lines[0]!.fields).toMatchObject({
       code: "ERR_POSTERN_REQUEST_TIMEOUT",
