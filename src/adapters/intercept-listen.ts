@@ -9,6 +9,7 @@
  */
 import { Server as HttpServer } from "node:http";
 import { Server as NetServer } from "node:net";
+import { isOwn } from "../base/own-server.ts";
 import { type Asked, describeAsked, readListenArguments } from "./listen-arguments.ts";
 import { checkStandIn, StandIn, type Substitute } from "./stand-in.ts";
 
@@ -40,8 +41,8 @@ export function interceptListen(host: ListenHost, env: NodeJS.ProcessEnv): Inter
 
   const listenHttp: Listen = function (this: NetServer, ...args) {
     const server = this as HttpServer;
-    const asked = server.listening ? undefined : readListenArguments(args);
-    if (asked === undefined) return listen.apply(server, args); // throws what Node throws
+    const asked = server.listening || isOwn(server) ? undefined : readListenArguments(args);
+    if (asked === undefined) return listen.apply(server, args); // or throws what Node throws
     if (adopted === undefined && wanted !== undefined && !isWanted(asked, wanted)) {
       host.warn(otherListens(describeAsked(asked), wanted));
     } else if (adopted === undefined || adopted.server === server) {

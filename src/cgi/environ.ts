@@ -62,9 +62,13 @@ export function announcedLength(params: ParamSource): number | undefined {
 export function announcesUpgrade(params: ParamSource): boolean {
   const upgrade = params.get("HTTP_UPGRADE");
   if (upgrade === undefined || upgrade === "") return false;
+  if (params.get("HTTP_TRANSFER_ENCODING") !== undefined) return false;
   const length = params.get("CONTENT_LENGTH");
-  if (length !== undefined && length !== "" && length !== "0") return false;
-  return params.get("HTTP_TRANSFER_ENCODING") === undefined;
+  if (length === "0") return true;
+  if (length !== undefined && length !== "") return false;
+  // Without a length only GET is known to have no body: a POST may come with one that was not measured.
+  const asked = params.get("REQUEST_METHOD");
+  return asked === undefined || asked === "GET";
 }
 
 /** Most header names remembered; a client that invents more gets them computed each time. */

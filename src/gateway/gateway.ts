@@ -3,9 +3,9 @@
  * Upgrade requests are passed on as ordinary ones, without the Upgrade field: FastCGI has no tunnel to offer here.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import { Server as NetServer } from "node:net";
 import { parseAddress, printAddress } from "../base/address.ts";
 import { SettingError } from "../base/errors.ts";
+import { markOwn } from "../base/own-server.ts";
 import { addressText } from "../base/settings.ts";
 import { Forward } from "./forward.ts";
 import { type GatewayOptions, type ResolvedGateway, resolveGateway } from "./options.ts";
@@ -91,10 +91,7 @@ export class Gateway {
         reject(new SettingError("ERR_POSTERN_ADDRESS", message, { cause }));
       };
       server.once("error", failed);
-      // Not http.Server's own, which is intercepted where this process runs an application that listens by itself.
-      // Bun's http.Server is no net.Server, and is not intercepted.
-      const { listen }: NetServer = (server as object) instanceof NetServer ? NetServer.prototype : server;
-      listen.call(server, where, () => {
+      markOwn(server).listen(where, () => {
         server.off("error", failed);
         resolve();
       });

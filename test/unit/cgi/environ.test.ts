@@ -94,6 +94,10 @@ describe("an announced upgrade", () => {
     expect(announcesUpgrade(given({ HTTP_UPGRADE: "websocket" }))).toBe(true);
     expect(announcesUpgrade(given({ HTTP_UPGRADE: "websocket", CONTENT_LENGTH: "" }))).toBe(true);
     expect(announcesUpgrade(given({ HTTP_UPGRADE: "foo/2", CONTENT_LENGTH: "0" }))).toBe(true);
+    expect(announcesUpgrade(given({ HTTP_UPGRADE: "foo/2", REQUEST_METHOD: "GET" }))).toBe(true);
+    const post = { HTTP_UPGRADE: "foo/2", REQUEST_METHOD: "POST" };
+    expect(announcesUpgrade(given(post))).toBe(false);
+    expect(announcesUpgrade(given({ ...post, CONTENT_LENGTH: "0" }))).toBe(true);
     expect(announcesUpgrade(given({ HTTP_UPGRADE: "websocket", CONTENT_LENGTH: "5" }))).toBe(false);
     expect(announcesUpgrade(given({ HTTP_UPGRADE: "websocket", CONTENT_LENGTH: "-1" }))).toBe(false);
     expect(announcesUpgrade(given({ HTTP_UPGRADE: "websocket", HTTP_TRANSFER_ENCODING: "chunked" }))).toBe(
