@@ -39,8 +39,7 @@ export class PoolLog {
       livedMs: Math.round(end.livedMs),
     };
     const { logger } = this.#host;
-    const isQuiet = end.lost.length === 0 && (end.isExpected || (end.wasReady && end.code === 0));
-    if (isQuiet) logger.info(fields, `worker ended: ${end.how}`);
+    if (end.lost.length === 0 && end.isExpected) logger.info(fields, `worker ended: ${end.how}`);
     else if (end.wasReady) {
       const what = end.isExpected ? "worker was ended" : "worker ended unexpectedly";
       // Of these, some may have carried a request that it had not read yet: nobody can tell.

@@ -301,7 +301,13 @@ export class PoolRunner implements WorkerSink {
     this.#workers.delete(worker.id);
     this.#host.guardian.remove(worker.pid);
     this.#totals.addEnded(worker, end);
-    this.#log.workerEnded(worker, end);
+    const { wasReady, livedMs } = end;
+    // Programs have limits of their own, and TERM to one worker is a request; an application that exits at once, though,
+    // would be started again without end.
+    const isAgreed =
+      wasReady && end.code === 0 && (this.#settings.program.kind === "command" || livedMs > SETTLED_MS);
+    const isExpected = end.isExpected || isAgreed;
+    this.#log.workerEnded(worker, { ...end, isExpected });
     if (!end.wasReady && !end.isExpected) {
       this.#fail({
         ok: false,
@@ -310,12 +316,6 @@ export class PoolRunner implements WorkerSink {
       });
     }
     const { id, generation } = worker;
-    const { wasReady, livedMs } = end;
-    // Programs have limits of their own, and TERM to one worker is a request; an application that exits at once, though,
-    // would be started again without end.
-    const isAgreed =
-      wasReady && end.code === 0 && (this.#settings.program.kind === "command" || livedMs > SETTLED_MS);
-    const isExpected = end.isExpected || isAgreed;
     this.#pool.ended({ id, generation, wasReady, isExpected, livedMs }, this.#host.now());
     this.#act();
     this.#checkStopped();
