@@ -64,11 +64,10 @@ const APPLICATIONS: Readonly<Record<string, (folder: string) => Application>> = 
     return app as never;
   },
   "@fastify/static": (folder) => {
-    const project = "test/compat/published";
     const fastify = (
-      load(project, "fastify") as (...given: unknown[]) => { register(...given: unknown[]): void }
+      load(LIBRARIES, "fastify") as (...given: unknown[]) => { register(...given: unknown[]): void }
     )();
-    fastify.register(load(project, "@fastify/static"), { root: folder });
+    fastify.register(load(LIBRARIES, "@fastify/static"), { root: folder });
     return fastify as never;
   },
 };

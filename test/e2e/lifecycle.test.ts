@@ -138,9 +138,10 @@ describe("an application that dies", () => {
     const [crashed, gone] = DEAD[site.web];
     describeWithServer(site.web, titleOf(site), () => {
       it(`is answered ${crashed} while it dies and ${gone} when it is gone`, async () => {
-        const { address } = await startApplication();
+        const { program, address } = await startApplication();
         const web = await front(site, address);
         expect((await request(`${web.url}/crash`)).status).toBe(crashed);
+        await program.exited; // its connections close before its listening socket does
         expect((await request(`${web.url}/`)).status).toBe(gone);
       });
 

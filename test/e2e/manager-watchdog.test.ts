@@ -116,7 +116,7 @@ it("logs where a stuck worker stands, with its request, and replaces it", async 
   expect(text).toMatch(/request in the stuck worker: GET \/loop .*client=203\.0\.113\.9/);
   expect(text).toMatch(/request in the stuck worker: GET \/wait\?until=/);
   expect(text).toMatch(/ {4}at endlessLoop \(\/\S+\/app\.js:\d+:\d+\)/);
-  expect(text).toMatch(/ {4}at handle \(\/\S+\/app\.js:\d+:\d+\)/);
+  expect(text).toMatch(/ {4}at (?:Server\.)?handle \(\/\S+\/app\.js:\d+:\d+\)/);
   // It was logged before it was killed.
   const ended = await managed.until("its end", ({ pools: [pool] }) => pool?.workersCrashed === 1 && pool);
   expect(ended.lostRequests).toBe(2);
