@@ -380,8 +380,10 @@ describe("the side listener of --ws-http", () => {
   it("is listed in the status", async () => {
     await serveSide(
       async (_port, _application, name) => {
-        const { stdout } = await run(process.execPath, [CLI, "status", name], { timeoutMs: 30_000 });
-        expect(stdout).toContain(" ws-http 127.0.0.1");
+        // As JSON: a line for people is cut where the terminal ends.
+        const asked = [CLI, "status", name, "--json"];
+        const { stdout } = await run(process.execPath, asked, { timeoutMs: 30_000 });
+        expect(stdout).toMatch(/"ws-http 127\.0\.0\.1:\d+"/);
       },
       APP,
       "--workers",
