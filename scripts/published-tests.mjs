@@ -21,16 +21,17 @@ const ATTEMPTS = 3;
 export async function publishedTests() {
   const list = readFileSync(LIST, "utf8");
   if (existsSync(STAMP) && readFileSync(STAMP, "utf8") === list) return;
-  if (!existsSync("/usr/bin/apt-get") || !existsSync(KEYS)) {
+  const archive = existsSync("/usr/bin/apt-get") && existsSync(KEYS) ? mirror() : undefined;
+  if (archive === undefined) {
     const what =
-      "the tests that packages were released with come from Debian's sources (apt-get, debian-archive-keyring)";
+      "the tests that packages were released with come from Debian's sources (apt-get with an archive of Debian, debian-archive-keyring)";
     if (process.env.CI) throw new StepError(`${what}, and CI is set`);
     console.log(`- no Debian: skipping ${what}`);
     return;
   }
   await step("published tests", async () => {
     const sources = JSON.parse(list);
-    const apt = await privateApt(new Set(sources.map(({ release }) => release)));
+    const apt = await privateApt(archive, new Set(sources.map(({ release }) => release)));
     for (const source of sources) await fetchAndUnpack(apt, source);
     for (const name of ["apt", "apt-cache", "downloads"])
       rmSync(join(CACHE, name), { recursive: true, force: true });
@@ -40,11 +41,11 @@ export async function publishedTests() {
 }
 
 /** apt with lists and downloads of its own: this machine's stay as they are, and root is not needed. */
-async function privateApt(releases) {
+async function privateApt(archive, releases) {
   const lists = join(CACHE, "apt");
   mkdirSync(join(lists, "partial"), { recursive: true });
   const sourceList = join(CACHE, "sources.list");
-  const lines = [...releases].map((release) => `deb-src [signed-by=${KEYS}] ${mirror()} ${release} main\n`);
+  const lines = [...releases].map((release) => `deb-src [signed-by=${KEYS}] ${archive} ${release} main\n`);
   writeFileSync(sourceList, lines.join(""));
   const options = [
     `Dir::Etc::sourcelist=${sourceList}`,
@@ -59,12 +60,12 @@ async function privateApt(releases) {
   return apt;
 }
 
-/** The one this machine uses; a relative of Debian uses another archive. */
+/** The archive of Debian that this machine uses; undefined when it uses none, as a relative of Debian does. */
 function mirror() {
   const format = "$(ORIGIN) $(SITE)";
   const { stdout } = spawnSync("apt-get", ["indextargets", "--format", format], { encoding: "utf8" });
   const debian = (stdout ?? "").split("\n").find((line) => /^Debian \S+\/debian\/?$/.test(line));
-  return debian?.slice("Debian ".length) ?? "http://deb.debian.org/debian";
+  return debian?.slice("Debian ".length);
 }
 
 async function fetchAndUnpack(apt, { source, release, archive, into, only = [] }) {

@@ -26,6 +26,10 @@ export class ExchangeSocket extends Duplex implements InputSink {
   /** Idle timeout in ms as set by setTimeout; 0 is none. */
   timeout = 0;
   readonly connecting: boolean = false;
+  /** Of the request's body. */
+  bytesRead = 0;
+  /** Of the answer, its head included. Text counts by its characters: to count bytes costs more than to send them. */
+  bytesWritten = 0;
   /** Set by the adapter right after construction. */
   request!: IncomingMessage;
   /** The response this socket carries; the name is what node:http looks for. */
@@ -110,6 +114,7 @@ export class ExchangeSocket extends Duplex implements InputSink {
 
   onPiece(piece: Buffer): void {
     if (this.#timer !== undefined) this.#timer.refresh();
+    this.bytesRead += piece.length;
     if (!this.request.push(piece)) this.#exchange.stdin.pause();
   }
 
@@ -148,6 +153,7 @@ export class ExchangeSocket extends Duplex implements InputSink {
     const response = this._httpMessage as unknown as ResponseInternals | null;
     // Interim answers (100, 102, 103) come before the head: no web server relays them soundly, so they end here.
     if (response?._headerSent === true) {
+      this.bytesWritten += (data as string | Uint8Array).length;
       if (typeof data === "string") {
         this.#writeString(response, data, encoding ?? "utf8");
       } else {
@@ -228,6 +234,17 @@ export class ExchangeSocket extends Duplex implements InputSink {
     callback(this.listenerCount("error") > 0 ? error : null);
     // As with a TCP socket 'close' comes when everything that is said in this turn was said.
     setImmediate(emitClosed, this, error !== null);
+  }
+
+  /**
+   * An 'error' that the application emits. node:http listens for them on each of its sockets: they are the server's
+   * 'clientError', or the end of the request, and never the end of the process.
+   */
+  override emit(event: string | symbol, ...args: unknown[]): boolean {
+    if (event !== "error") return super.emit(event, ...args);
+    const [error] = args as [Error];
+    if (!this.destroyed && !this.server.emit("clientError", error, this)) this.destroy(error);
+    return this.listenerCount("error") === 0 || super.emit("error", error);
   }
 
   /** The client is gone, or the web server has given up. */

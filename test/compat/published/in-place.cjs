@@ -34,6 +34,8 @@ const listening = Object.getOwnPropertyDescriptor(net.Server.prototype, "listeni
 
 /** http.Server of a test → what serves it. */
 const places = new WeakMap();
+/** Those that must not keep their process, as a test may say before they listen. */
+const unreferenced = new WeakSet();
 /** The HTTP servers of our gateways. */
 const fronts = new WeakSet();
 
@@ -54,9 +56,15 @@ class Place {
     });
     this.listener.listen(path);
     this.pool = new ClientPool({ connect: path, timeoutMs: 0 });
-    this.front = createGateway({ pool: this.pool, underscoreHeaders: true, sendTimeoutMs: 0 }).server;
-    this.isUnreferenced = false;
+    const limits = { sendTimeoutMs: 0, drainTimeoutMs: 0 };
+    this.gateway = createGateway({ pool: this.pool, underscoreHeaders: true, ...limits });
+    this.front = this.gateway.server;
+    this.isUnreferenced = unreferenced.has(server);
     fronts.add(this.front);
+    if (this.isUnreferenced) {
+      own.unref.call(this.front);
+      this.listener.unref();
+    }
     this.front.on("listening", () => server.emit("listening"));
     this.front.on("error", (error) => {
       if (!listening.call(this.front)) this.end();
@@ -126,7 +134,8 @@ Object.assign(Server.prototype, {
     if (typeof callback === "function") {
       this.once("close", isOpen ? callback : () => callback(notRunning()));
     }
-    if (isOpen) own.close.call(place.front);
+    // As a gateway closes: a connection whose answer is still under way goes after it.
+    if (isOpen) void place.gateway.close();
     else process.nextTick(() => this.emit("close"));
     return this;
   },
@@ -141,6 +150,7 @@ for (const name of ["ref", "unref"]) {
   Server.prototype[name] = function () {
     const place = places.get(this);
     own[name].call(place?.front ?? this);
+    unreferenced[name === "unref" ? "add" : "delete"](this);
     if (place !== undefined) {
       own[name].call(place.listener);
       place.isUnreferenced = name === "unref";

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { repositoryRoot } from "../../support/paths.ts";
 import { describeExit, start } from "../../support/process.ts";
 import { temporaryFolder } from "../../support/temp.ts";
-import type { Suite } from "./suites.ts";
+import { CAPACITY, type Suite } from "./suites.ts";
 
 export type Target = "node:http" | "Postern";
 
@@ -16,34 +16,29 @@ export interface Outcome {
 
 const HERE = join(repositoryRoot, "test", "compat", "published");
 const IN_PLACE = join(HERE, "in-place.cjs");
+const LOCALHOST = join(HERE, "localhost.cjs");
 const REPORTER = join(HERE, "reporter.mjs");
 const MOCHA = join(HERE, "node_modules", "mocha", "bin", "mocha.js");
 /** A published test that takes longer waits for something that does not come. */
 const FILE_LIMIT_MS = 20_000;
 const PACKAGE_LIMIT_MS = 120_000;
-const AT_ONCE = 2;
 
-let running = 0;
+let taken = 0;
 let count = 0;
 const waiting: (() => void)[] = [];
 
-/** All tests of a suite; `leftOut` are not asked for when that saves their time. */
+/**
+ * All tests of a suite, each file once: what fails now and then is a failure. Whole files that are `leftOut` are not
+ * started.
+ */
 export async function runSuite(
   suite: Suite,
   target: Target,
-  leftOut: ReadonlySet<string> = new Set(),
+  leftOut: ReadonlySet<string>,
 ): Promise<Outcome[]> {
-  const files = suite.kind === "mocha" ? suite.files : suite.files.filter((file) => !leftOut.has(file));
+  const files = suite.files.filter((file) => !leftOut.has(file));
   const outcomes = await Promise.all(
-    files.map(async (file) => {
-      const first = await inTurn(() => runFile(suite, file, target));
-      const isUnexpected = ({ test, failure }: Outcome): boolean =>
-        failure !== undefined && !leftOut.has(test);
-      if (!first.some(isUnexpected)) return first;
-      // They were written with short delays in mind, and this machine may be busy: once more.
-      const second = await inTurn(() => runFile(suite, file, target));
-      return second.filter(isUnexpected).length < first.filter(isUnexpected).length ? second : first;
-    }),
+    files.map((file) => inTurn(suite.weight, () => runFile(suite, file, target))),
   );
   return numbered(outcomes.flat());
 }
@@ -58,14 +53,14 @@ function numbered(outcomes: readonly Outcome[]): Outcome[] {
   });
 }
 
-async function inTurn<T>(work: () => Promise<T>): Promise<T> {
-  if (running >= AT_ONCE) await new Promise<void>((resolve) => waiting.push(resolve));
-  running++;
+async function inTurn<T>(weight: number, work: () => Promise<T>): Promise<T> {
+  while (taken + weight > CAPACITY) await new Promise<void>((resolve) => waiting.push(resolve));
+  taken += weight;
   try {
     return await work();
   } finally {
-    running--;
-    waiting.shift()?.();
+    taken -= weight;
+    for (const retry of waiting.splice(0)) retry();
   }
 }
 
@@ -116,15 +111,16 @@ interface MochaReport {
 async function runNodeTest(suite: Suite, file: string, target: Target): Promise<Outcome[]> {
   const path = join(suite.folder, file);
   const args = [`--test-reporter=${REPORTER}`, "--test-reporter-destination=stdout", path];
-  const { output, failure } = await run(args, join(suite.folder, ".."), target, FILE_LIMIT_MS);
+  const { output, failure, isCutOff } = await run(args, join(suite.folder, ".."), target, FILE_LIMIT_MS);
   const found = [...output.matchAll(/^stdout\| @postern (.*)$/gm)].map(
     ([, line = ""]) => JSON.parse(line) as NodeTestLine,
   );
   const outcomes = found
     .filter(({ nesting, isLeftOut }) => nesting === 0 && !isLeftOut)
     .map(({ name, message }) => ({ test: `${file}: ${name}`, failure: message }));
-  const isUnexplained = failure !== undefined && outcomes.every((outcome) => outcome.failure === undefined);
-  return isUnexplained ? [...outcomes, { test: `${file}: ends`, failure }] : outcomes;
+  // A test that failed explains an exit code, but not a process that had to be killed.
+  const isExplained = !isCutOff && outcomes.some((outcome) => outcome.failure !== undefined);
+  return failure === undefined || isExplained ? outcomes : [...outcomes, { test: `${file}: ends`, failure }];
 }
 
 interface NodeTestLine {
@@ -134,22 +130,25 @@ interface NodeTestLine {
   readonly message?: string;
 }
 
+interface Ended {
+  readonly output: string;
+  readonly failure: string | undefined;
+  /** It did not end by itself. */
+  readonly isCutOff: boolean;
+}
+
 /** Runs Node to its end, or to the limit. Never rejects. */
-async function run(
-  args: readonly string[],
-  cwd: string,
-  target: Target,
-  limitMs: number,
-): Promise<{ output: string; failure: string | undefined }> {
+async function run(args: readonly string[], cwd: string, target: Target, limitMs: number): Promise<Ended> {
   const folder = temporaryFolder("published");
   const scratch = `${++count}`;
   mkdirSync(join(folder, `.tmp.${scratch}`), { recursive: true });
+  const preloaded = target === "Postern" ? [LOCALHOST, IN_PLACE] : [LOCALHOST];
   const env = {
     PATH: process.env["PATH"],
     HOME: process.env["HOME"],
     TMPDIR: folder,
     // Through the environment, because several of the tests start others.
-    ...(target === "Postern" && { NODE_OPTIONS: `--require ${IN_PLACE}` }),
+    NODE_OPTIONS: preloaded.map((module) => `--require ${module}`).join(" "),
     // For Node's own: where it may write, and that it need not mind what a preloaded module made global.
     NODE_TEST_DIR: folder,
     TEST_THREAD_ID: scratch,
@@ -166,5 +165,7 @@ async function run(
   await program.stop({ signal: "SIGKILL" }); // what it started and forgot
   const output = program.output();
   const how = isLate ? `not at its end after ${limitMs / 1000} s` : describeExit(exit);
-  return { output, failure: exit.code === 0 && !isLate ? undefined : `${how}\n${output.slice(-4000)}` };
+  const isCutOff = isLate || exit.signal !== null;
+  const failure = exit.code === 0 && !isLate ? undefined : `${how}\n${output.slice(-4000)}`;
+  return { output, failure, isCutOff };
 }

@@ -3,6 +3,12 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { repositoryRoot } from "../../support/paths.ts";
 
+/** So much runs at once: a test of Node's is short and mostly waits, those of a package keep a processor busy. */
+export const CAPACITY = 4;
+const PACKAGE_WEIGHT = 2;
+/** Their files all listen on the same port. */
+const ALONE = new Set(["st"]);
+
 export type Kind = "script" | "mocha" | "node:test";
 
 /** Tests that were published together. */
@@ -13,6 +19,8 @@ export interface Suite {
   readonly folder: string;
   /** In that folder. */
   readonly files: readonly string[];
+  /** How many of those that may run at once one file counts for. */
+  readonly weight: number;
   /** Fewer that pass over node:http mean that something is missing here. */
   readonly atLeast: number;
 }
@@ -62,18 +70,27 @@ export function suites(): Suite[] {
       /^test-http-.*\.m?js$/,
       /createServer|new (http\.)?Server\b/,
     ),
+    weight: 1,
     atLeast: 240,
   };
   const mocha = MOCHA.map(([name, atLeast]): Suite => {
     const folder = join(MODULES, name);
-    return { name: `${name}'s own tests`, kind: "mocha", folder, files: ["test"], atLeast };
+    return {
+      name: `${name}'s own tests`,
+      kind: "mocha",
+      folder,
+      files: ["test"],
+      weight: PACKAGE_WEIGHT,
+      atLeast,
+    };
   });
   const tests = [["fastify", 400] as const, ...NODE_TEST].map(([name, atLeast]): Suite => {
     const folder = join(MODULES, name, "test");
     const files = filesBelow(folder, /(^|[.-])test\.m?js$/, /\blisten\(/);
     const chosen =
       name === "fastify" ? files.filter((file) => FASTIFY.test(file) && !/http2|https/.test(file)) : files;
-    return { name: `${name}'s own tests`, kind: "node:test", folder, files: chosen, atLeast };
+    const weight = ALONE.has(name) ? CAPACITY : PACKAGE_WEIGHT;
+    return { name: `${name}'s own tests`, kind: "node:test", folder, files: chosen, weight, atLeast };
   });
   return [node, ...mocha, ...tests];
 }
