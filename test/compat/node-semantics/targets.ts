@@ -12,7 +12,7 @@ const APP = join(repositoryRoot, "test", "compat", "node-semantics", "app.mjs");
 const WAIT = { timeoutMs: 20_000 };
 
 /** Starts the application on FastCGI; resolves when it listens. `command` runs the file, such as `["deno", "run", "-A"]`. */
-export async function startApp(
+async function startApp(
   variant: Variant,
   command: readonly [string, ...string[]] = [process.execPath],
 ): Promise<{ readonly app: Running; readonly socket: string }> {

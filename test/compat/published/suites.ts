@@ -26,7 +26,7 @@ export interface Suite {
 }
 
 const MODULES = join(repositoryRoot, "test", "compat", "published", "node_modules");
-export const NODE_TESTS: string = join(MODULES, ".cache", "postern", "nodejs", "test");
+const NODE_TESTS: string = join(MODULES, ".cache", "postern", "nodejs", "test");
 
 /** Releases from which scripts/published-tests.mjs took the tests, or which npm installed with them. */
 const MOCHA: readonly (readonly [name: string, atLeast: number])[] = [
