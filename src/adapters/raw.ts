@@ -131,7 +131,8 @@ export class FastCGIResponse {
         `status ${status} cannot be carried: an answer has 200 to 999`,
       );
     }
-    this.#exchange.sendHead(serializeHead(status, reason, headers));
+    const isAuthorizer = this.#request.role === "authorizer";
+    this.#exchange.sendHead(serializeHead(status, reason, headers, isAuthorizer));
     this.#status = status;
     return this;
   }

@@ -25,13 +25,20 @@ export function inputStream(input: Input): Readable {
   return stream;
 }
 
-/** The web server's error log. Ends with the request; line ends pass, other control characters are escaped. */
+/**
+ * The web server's error log. Ends with the request; line ends pass, other control characters are escaped. HAProxy 2
+ * dies of a STDERR record that comes by itself, with every visitor it has: there the lines go to the log of Postern.
+ */
 export function stderrStream(exchange: Exchange): Writable {
+  const isDeadly = exchange.params.get("SERVER_SOFTWARE")?.startsWith("HAProxy 2.") === true;
   return new Writable({
     decodeStrings: false,
     write: (chunk: Buffer | string, _encoding, callback) => {
-      const lines = String(chunk).split("\n");
-      exchange.sendStderr(lines.map((line) => escapeControls(line.replace(/\r$/, ""))).join("\n"));
+      const lines = String(chunk)
+        .split("\n")
+        .map((line) => escapeControls(line.replace(/\r$/, "")));
+      if (isDeadly) for (const line of lines.filter(Boolean)) exchange.log("info", line, {});
+      else exchange.sendStderr(lines.join("\n"));
       if (exchange.isCongested) exchange.afterFlush(() => callback());
       else callback();
     },

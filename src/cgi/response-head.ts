@@ -2,9 +2,10 @@
 /**
  * The header block of a CGI response (RFC 3875 §6.2, §6.3): written for the web server, read for the client.
  *
- * Written: `Status` always and first (web servers disagree about `Location` without it, and some refuse an empty
- * block), nothing hop-by-hop, nothing that could be taken for a second header. Everything is checked before the first
- * byte leaves. Read: strictly, within limits, because the program behind the socket may be anybody's.
+ * Written: `Status` always (web servers disagree about `Location` without it, and some refuse an empty block), first,
+ * but last where there is a `Location` (HAProxy 2.6 makes a 302 of every status that stands before one); nothing
+ * hop-by-hop, nothing that could be taken for a second header. Everything is checked before the first byte leaves.
+ * Read: strictly, within limits, because the program behind the socket may be anybody's.
  */
 import { AppError, RemoteProtocolError } from "../base/errors.ts";
 import { clip, escapeControls } from "../base/text.ts";
@@ -19,7 +20,8 @@ const DROPPED = 1; // hop-by-hop, RFC 9110 §7.6.1, and Status, which is ours to
 const UPGRADE = 2; // hop-by-hop except with 101
 const CONTENT_TYPE = 3;
 const ACCEL_BUFFERING = 4;
-const INVALID = 5;
+const LOCATION = 5;
+const INVALID = 6;
 
 const KNOWN_NAMES: ReadonlyMap<string, number> = new Map([
   ["connection", DROPPED],
@@ -31,6 +33,7 @@ const KNOWN_NAMES: ReadonlyMap<string, number> = new Map([
   ["status", DROPPED],
   ["upgrade", UPGRADE],
   ["content-type", CONTENT_TYPE],
+  ["location", LOCATION],
   ["x-accel-buffering", ACCEL_BUFFERING],
 ]);
 
@@ -61,14 +64,21 @@ export function hasNoBody(method: string, status: number): boolean {
  * @throws {AppError} `ERR_POSTERN_RESPONSE_HEAD` for what HTTP forbids, `ERR_POSTERN_RESPONSE_HEAD_TOO_LARGE`
  *   beyond {@link MAX_HEAD_BYTES}
  */
-export function serializeHead(status: number, reason: string, headers: readonly string[]): string {
+export function serializeHead(
+  status: number,
+  reason: string,
+  headers: readonly string[],
+  isStatusFirst = false,
+): string {
   if (!Number.isInteger(status) || status < 100 || status > 999) {
     throw new AppError("ERR_POSTERN_RESPONSE_HEAD", `status ${status} is not a number from 100 to 999`);
   }
   if (!isFieldValue(reason)) throw forbidden("the reason phrase", reason);
-  let head = reason === "" ? `Status: ${status}\r\n` : `Status: ${status} ${reason}\r\n`;
+  const statusLine = reason === "" ? `Status: ${status}\r\n` : `Status: ${status} ${reason}\r\n`;
+  let head = statusLine;
   let isEventStream = false;
   let hasBuffering = false;
+  let hasLocation = false;
   for (let at = 0; at + 1 < headers.length; at += 2) {
     const name = headers[at]!;
     const value = headers[at + 1]!;
@@ -79,12 +89,14 @@ export function serializeHead(status: number, reason: string, headers: readonly 
       if (kind === DROPPED || (kind === UPGRADE && status !== 101)) continue;
       if (kind === CONTENT_TYPE) isEventStream = value.slice(0, 17).toLowerCase() === "text/event-stream";
       else if (kind === ACCEL_BUFFERING) hasBuffering = true;
+      else if (kind === LOCATION) hasLocation = true;
     }
     head += `${name}: ${value}\r\n`;
   }
   // nginx holds a response back until its buffers are full; events must go out one by one.
   if (isEventStream && !hasBuffering) head += "X-Accel-Buffering: no\r\n";
-  head += "\r\n";
+  // lighttpd drops what an authorizer says before a Status that is not 200.
+  head = hasLocation && !isStatusFirst ? `${head.slice(statusLine.length)}${statusLine}\r\n` : `${head}\r\n`;
   if (head.length > MAX_HEAD_BYTES) {
     throw new AppError(
       "ERR_POSTERN_RESPONSE_HEAD_TOO_LARGE",

@@ -105,9 +105,9 @@ export class AppConnection implements RecordSink {
     return this.#requests.isAnswering;
   }
 
-  /** Whether input of any request is still to come. */
-  get isReceivingInput(): boolean {
-    return this.#requests.isReceivingInput;
+  /** What else can be asked about all of them. */
+  get requests(): RequestTable {
+    return this.#requests;
   }
 
   /** Whether the peer owes bytes: a record or a request's PARAMS have begun and are not complete. */

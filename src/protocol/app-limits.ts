@@ -16,7 +16,8 @@ export interface AppLimits {
 }
 
 /**
- * The content of GET_VALUES_RESULT: known names with their values, unknown ones left out. FastCGI 1.0 §4.1.
+ * The content of GET_VALUES_RESULT: known names with their values, unknown ones left out. FastCGI 1.0 §4.1. HAProxy, the
+ * one web server that asks, takes FCGI_MAX_REQS for the bound of this connection: that is what it is told.
  * @param asked content of GET_VALUES, as latin1
  * @throws {RemoteProtocolError} ERR_POSTERN_PARAMS_MALFORMED, scope connection
  */
@@ -24,8 +25,7 @@ export function answerValues(asked: string, { maxConnections, maxRequests }: App
   const names = decode(asked);
   const values: [string, string][] = [];
   if (names.has(ValueName.MaxConnections)) values.push([ValueName.MaxConnections, `${maxConnections}`]);
-  if (names.has(ValueName.MaxRequests))
-    values.push([ValueName.MaxRequests, `${maxConnections * maxRequests}`]);
+  if (names.has(ValueName.MaxRequests)) values.push([ValueName.MaxRequests, `${maxRequests}`]);
   if (names.has(ValueName.Multiplex)) values.push([ValueName.Multiplex, maxRequests > 1 ? "1" : "0"]);
   return encodeParams(values);
 }

@@ -1,5 +1,7 @@
 /** The requests of one connection by id, and what can be asked about all of them. Changed by AppConnection only. */
 import { type AppRequest, GONE, PARAMS, REFUSED } from "./app-request.ts";
+import type { RecordWriter } from "./record-writer.ts";
+import { RecordType } from "./records.ts";
 
 export class RequestTable extends Map<number, AppRequest> {
   /** Whether input of an ended request is still to come. */
@@ -18,12 +20,29 @@ export class RequestTable extends Map<number, AppRequest> {
     return false;
   }
 
+  /** A parameter that is the same for all, such as SERVER_SOFTWARE. */
+  param(name: string): string | undefined {
+    for (const request of this.values()) {
+      const value = request.params.get(name);
+      if (value !== undefined) return value;
+    }
+    return undefined;
+  }
+
   /** Whether input of any request is still to come. */
   get isReceivingInput(): boolean {
     for (const request of this.values()) {
       if (request.awaitsInput && !request.inputEnded) return true;
     }
     return false;
+  }
+
+  /** Ends every STDERR that has begun; nothing may be written to it afterwards. */
+  endStderr(writer: RecordWriter): void {
+    for (const request of this.values()) {
+      if (request.state !== GONE && request.hasStderr) writer.endStream(RecordType.Stderr, request.id);
+      request.hasStderr = false;
+    }
   }
 
   /** Whether PARAMS of any request are not complete. */

@@ -29,6 +29,7 @@ import type { ResolvedOptions } from "./options.ts";
 import { type FlushCallback, Output } from "./output.ts";
 import {
   answerPage,
+  breakOff,
   HTTP_ANSWER,
   refusalStatus,
   startExchange,
@@ -129,7 +130,7 @@ export class Connection implements AppSink, ExchangeHost {
 
   /** Closes at once; open requests are aborted. */
   destroy(reason: string): void {
-    if (this.app.isAnswering) this.#output.breakOff();
+    if (this.app.isAnswering) breakOff(this.app, this.#output);
     else this.#output.flush();
     this.#lose(new Error(reason));
   }
@@ -225,12 +226,12 @@ export class Connection implements AppSink, ExchangeHost {
 
   cut(reason: string): void {
     this.#log("debug", `connection cut: ${reason}`);
-    if (!this.#output.breakOff()) {
+    if (!breakOff(this.app, this.#output)) {
       this.#lose(new Error(reason));
       return;
     }
     // What was written must arrive, or its end is missed; what still comes is read, or our close is a reset.
-    const { isReceivingInput } = this.app;
+    const { isReceivingInput } = this.app.requests;
     this.#isFinished = true;
     this.#abortAll(new Error(reason));
     if (isReceivingInput) this.#linger();
@@ -324,7 +325,7 @@ export class Connection implements AppSink, ExchangeHost {
     } else {
       this.#log("error", "a bug in Postern: connection closed", { error });
     }
-    if (this.app.isAnswering) this.#output.breakOff();
+    if (this.app.isAnswering) breakOff(this.app, this.#output);
     else this.#output.flush();
     this.#lose(error instanceof Error ? error : new Error(String(error)));
   }

@@ -96,12 +96,15 @@ export class Output {
     this.#onFlushed();
   }
 
-  /** Makes the end of the connection an error that no web server overlooks. Returns whether there was still time. */
-  breakOff(): boolean {
+  /**
+   * The last before a connection is cut. Returns whether there was still time.
+   * @param hasRecord whether the end shall be an error that no web server overlooks: a record that cannot be read
+   */
+  breakOff(hasRecord: boolean): boolean {
     this.flush();
     const socket = this.#socket;
     if (socket.destroyed || socket.writableEnded) return false;
-    socket.write(BROKEN_RECORD);
+    if (hasRecord) socket.write(BROKEN_RECORD);
     return true;
   }
 

@@ -7,6 +7,7 @@ import type { Params } from "../protocol/params.ts";
 import type { RecordWriter } from "../protocol/record-writer.ts";
 import { MANAGEMENT_ID, ProtocolStatus, RecordType } from "../protocol/records.ts";
 import type { Exchange, Handler } from "./exchange.ts";
+import type { Output } from "./output.ts";
 
 /** An answer for people who open a FastCGI port in a browser. */
 export const HTTP_ANSWER: string = [
@@ -38,6 +39,18 @@ export function answerPage(
 export function writeGoodbye(writer: RecordWriter, params: Params): void {
   if (params.get("SERVER_SOFTWARE")?.startsWith("nginx") !== true) return;
   writer.endStream(RecordType.GetValuesResult, MANAGEMENT_ID); // empty: what else an application may say for no request
+}
+
+/**
+ * Makes the end of a connection an error that its web server does not overlook. Returns whether there was still time.
+ *
+ * HAProxy is told by the end of the connection alone. 2.6 takes a record of another version for the end of a whole
+ * answer; and it dies with SIGSEGV, taking every visitor with it, when the connection ends after STDERR has begun.
+ */
+export function breakOff(app: AppConnection, output: Output): boolean {
+  const isHaproxy = app.requests.param("SERVER_SOFTWARE")?.startsWith("HAProxy") === true;
+  if (isHaproxy) app.requests.endStderr(output.writer);
+  return output.breakOff(!isHaproxy);
 }
 
 /** Hands a request to its application; what that throws at once is answered. */

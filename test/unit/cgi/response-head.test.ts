@@ -14,7 +14,12 @@ describe("a header block that is written", () => {
     expect(serializeHead(404, "Not Found", ["Content-Type", "text/plain"])).toBe(
       "Status: 404 Not Found\r\nContent-Type: text/plain\r\n\r\n",
     );
-    expect(serializeHead(302, "Found", ["Location", "/x"])).toBe("Status: 302 Found\r\nLocation: /x\r\n\r\n");
+  });
+
+  it("ends with Status when there is a Location: HAProxy 2.6 makes a 302 of every other order", () => {
+    expect(serializeHead(301, "Moved", ["location", "/x", "Vary", "Cookie"])).toBe(
+      "location: /x\r\nVary: Cookie\r\nStatus: 301 Moved\r\n\r\n",
+    );
   });
 
   it("needs no reason", () => {

@@ -509,13 +509,13 @@ describe("what a connection says of itself", () => {
 
   it("is receiving input until that of every request has ended, upgrades aside", () => {
     const machine = recorder({}, begun(1), begun(3));
-    expect(machine.app.isReceivingInput).toBe(true);
+    expect(machine.app.requests.isReceivingInput).toBe(true);
     machine.answer(machine.requests.get(1)!);
     machine.feed([stdinRecords(3)]);
-    expect(machine.app.isReceivingInput).toBe(true);
+    expect(machine.app.requests.isReceivingInput).toBe(true);
     machine.feed([stdinRecords(1)]);
-    expect(machine.app.isReceivingInput).toBe(false);
-    expect(recorder({ isUpgrade: true }, begun()).app.isReceivingInput).toBe(false);
+    expect(machine.app.requests.isReceivingInput).toBe(false);
+    expect(recorder({ isUpgrade: true }, begun()).app.requests.isReceivingInput).toBe(false);
   });
 });
 

@@ -441,7 +441,7 @@ describe("back to back with the application's machine", () => {
     exchange(web, echo, seededRandom(3));
     expect(web.values[0]?.toObject()).toEqual({
       FCGI_MAX_CONNS: "10",
-      FCGI_MAX_REQS: "100",
+      FCGI_MAX_REQS: "10",
       FCGI_MPXS_CONNS: "1",
     });
   });

@@ -2,7 +2,14 @@
 import type { ServerResponse } from "node:http";
 import { describe, expect, it } from "vitest";
 import { BROKEN_RECORD } from "../../../src/protocol/records.ts";
-import { beginRecord, PLAIN_GET, paramsRecords, rawRecord, TYPE } from "../../support/records.ts";
+import {
+  beginRecord,
+  decodeRecords,
+  PLAIN_GET,
+  paramsRecords,
+  rawRecord,
+  TYPE,
+} from "../../support/records.ts";
 import { waitFor } from "../../support/wait.ts";
 import { startServer } from "../../support/wire.ts";
 
@@ -32,6 +39,23 @@ describe("a body that breaks off", () => {
     await wire.end();
     expect(wire.received.subarray(-BROKEN_RECORD.length)).toEqual(Buffer.from(BROKEN_RECORD));
     expect(wire.received.includes(Buffer.from([1, TYPE.END_REQUEST]))).toBe(false);
+    await server.gone();
+  });
+
+  it("behind HAProxy ends with STDERR ended and the connection, as other records are a whole answer or its death", async () => {
+    const part = partial();
+    await using server = await startServer(part.application);
+    const wire = await server.connect();
+    wire.request({ keepConn: true, params: { ...PLAIN_GET, SERVER_SOFTWARE: "HAProxy 2.6.12" } });
+    await waitFor(() => wire.received.includes("a part"));
+    part.response().destroy(new Error("the database went away"));
+    await wire.end();
+    const { records, rest } = decodeRecords(wire.received);
+    expect(records.slice(-2).map(({ type, content }) => [type, content.length > 0])).toEqual([
+      [TYPE.STDERR, true],
+      [TYPE.STDERR, false],
+    ]);
+    expect(rest.length).toBe(0);
     await server.gone();
   });
 
