@@ -102,7 +102,10 @@ class Registration implements ListenHost {
     if (server.isSpawned) survivePipes();
     standIn.announce();
     if (this.#stdout !== undefined) serveCgi(server, this.#stdout);
-    else drainOnSignals(server, server.options.drainTimeoutMs || LONGEST_PATIENCE_MS);
+    else {
+      const patienceMs = server.options.drainTimeoutMs || LONGEST_PATIENCE_MS;
+      drainOnSignals(server, { patienceMs, isSpawned: server.isSpawned });
+    }
     await server.closed;
     standIn.close();
   }

@@ -57,7 +57,7 @@ export async function serve(application: Application, options: ServeOptions = {}
     return server;
   }
   if (server.isSpawned) survivePipes();
-  if (drainsOnSignals) drainOnSignals(server);
+  if (drainsOnSignals) drainOnSignals(server, { isSpawned: server.isSpawned });
   return server;
 }
 

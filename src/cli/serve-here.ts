@@ -100,7 +100,8 @@ export async function serveHere(
   const all = together(parts, logger);
   application.announce();
   if (isClosed) void all.close();
-  drainOnSignals(all, application.listens ? pool.drainTimeoutMs || LONGEST_PATIENCE_MS : 0);
+  const patienceMs = application.listens ? pool.drainTimeoutMs || LONGEST_PATIENCE_MS : 0;
+  drainOnSignals(all, { patienceMs, isSpawned: server.isSpawned });
   await all.closed;
   application.close();
 }

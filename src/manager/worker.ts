@@ -179,6 +179,7 @@ export class Worker {
       {
         observer: this.#scoreboard,
         isShared: settings.hasSiblings,
+        isHeld: true,
         onBusy: () => this.#beat(),
         onCut: (reason: string) => this.#logCut(reason),
         ...(statusPath !== undefined && {

@@ -23,6 +23,8 @@ export interface ServerHooks {
   readonly onCut?: (reason: string) => void;
   /** Other processes accept from the same sockets: see fairness.ts. */
   readonly isShared?: boolean;
+  /** The sockets outlive this server: what waits on them when it closes is for the next ones. */
+  readonly isHeld?: boolean;
 }
 
 /** What a server has to do at this moment, and has done since it was made. Cheap to ask for. */

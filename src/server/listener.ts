@@ -9,6 +9,7 @@ import { type Address, isLoopback, parseAddress, printAddress } from "../base/ad
 import { SettingError } from "../base/errors.ts";
 import { pauseAccepting, resumeAccepting } from "./accepting.ts";
 import { isListeningSocket, LISTEN_FD, systemdSockets, systemdSocketsNamed } from "./inherited.ts";
+import { lettingGo, warmUp } from "./let-go.ts";
 import type { AllowedClients, ResolvedOptions } from "./options.ts";
 import { holderOfPort, holderOfUnixSocket } from "./socket-holder.ts";
 import { listenOnUnixSocket } from "./unix-socket.ts";
@@ -23,7 +24,9 @@ export interface Listener {
   readonly isInherited: boolean;
   /** Stops accepting, or begins again. Returns whether it is so: not every socket can. */
   setAccepting(accepts: boolean): boolean;
-  /** Stops accepting and removes the socket file, if it is still ours. */
+  /** Removes the socket file, if it is still ours: nobody new can find the way. What is on it is accepted. */
+  hide(): void;
+  /** Stops accepting, for good, and removes the socket file, if it is still ours. */
   close(): void;
 }
 
@@ -105,6 +108,7 @@ async function open(
   });
   const name = printAddress(address);
   let remove = (): void => {};
+  let letGo = (): void => {};
   switch (address.kind) {
     case "unix":
       remove = await listenOnUnixSocket(server, address.path, options);
@@ -130,6 +134,7 @@ async function open(
         );
       }
       await listen(server, { fd: address.fd, backlog: options.backlog }, name);
+      letGo = lettingGo(address.fd);
       break;
   }
   server.on("error", (error) => sink.onAcceptError(name, error));
@@ -141,9 +146,14 @@ async function open(
       resumeAccepting(server);
       return true;
     },
-    close(): void {
+    hide(): void {
       remove();
+      warmUp();
+    },
+    close(): void {
+      letGo();
       server.close();
+      remove();
     },
   };
 }

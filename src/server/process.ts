@@ -1,4 +1,5 @@
 /** What a program owes to the process that started it: the only place of the server that touches `process`. */
+import { watchParent } from "./parent.ts";
 import type { Server } from "./server.ts";
 
 /** All of them mean "finish what is open and leave": web servers send TERM, lighttpd also USR1, people INT and QUIT. */
@@ -9,6 +10,20 @@ const EXIT_GRACE_MS = 500;
 
 /** A signal that comes again so soon is the same one: sent to the process group, and passed on by a parent, ms. */
 const SAME_SIGNAL_MS = 250;
+
+/** How a program that is told to end is to take it. */
+export interface DrainOptions {
+  /**
+   * For an application with a handler of its own for the signal: that it is to close the server, and how long that may
+   * take before it is done here. 0 does not wait for it. @default 0
+   */
+  readonly patienceMs?: number;
+  /**
+   * It was started by a web server or something like it. Those repeat a signal to make sure (mod_fcgid after 1.3 s), and
+   * kill what does not end: the same signal again changes nothing. When they are gone, it ends. @default false
+   */
+  readonly isSpawned?: boolean;
+}
 
 /** What is drained: a server, or several and what stands before them. */
 export interface Drainable {
@@ -21,12 +36,9 @@ export interface Drainable {
   destroy(reason: string): void;
 }
 
-/**
- * Drains on the first signal, exits on the second, and leaves no socket file behind however the process ends.
- * @param patienceMs for an application with a handler of its own for the signal: that it is to close the server, and how
- *   long that may take before it is done here. 0 does not wait for it.
- */
-export function drainOnSignals(server: Drainable, patienceMs = 0): void {
+/** Drains on the first signal, exits on the second, and leaves no socket file behind however the process ends. */
+export function drainOnSignals(server: Drainable, options: DrainOptions = {}): void {
+  const { patienceMs = 0, isSpawned = false } = options;
   let drainingSince = 0;
   let first: NodeJS.Signals | undefined;
   let isItsOwn = false; // to drain is up to the application
@@ -51,6 +63,9 @@ export function drainOnSignals(server: Drainable, patienceMs = 0): void {
       }
       logger.info({ signal, openRequests }, "draining");
       void server.close();
+    } else if (signal === first && isSpawned) {
+      const { openRequests } = server.stats;
+      logger.info({ signal, openRequests }, "the same signal again: still draining");
     } else if (signal !== first || Date.now() - drainingSince > SAME_SIGNAL_MS) {
       logger.warn({ signal }, "second signal: exiting at once");
       process.exit(1);
@@ -60,8 +75,10 @@ export function drainOnSignals(server: Drainable, patienceMs = 0): void {
   // First, since a handler of the application for one signal only is gone once it has run.
   for (const signal of DRAIN_SIGNALS) process.prependListener(signal, onSignal);
   process.on("exit", onExit);
+  const unwatch = isSpawned ? watchParent(server.options.logger, () => exitWhenDone(server, 0)) : undefined;
   void server.closed.then(() => {
     process.off("exit", onExit);
+    unwatch?.();
     clearTimeout(waiting);
     // Not when the application closes the server by itself: what it does after that is its own.
     if (drainingSince > 0 && !isItsOwn) exitSoon(0);
@@ -70,8 +87,9 @@ export function drainOnSignals(server: Drainable, patienceMs = 0): void {
 }
 
 /** Exits with `code` once the server has closed. */
-export function exitWhenDone(server: Server, code: number): void {
-  void server.close().then(() => exitSoon(code));
+export function exitWhenDone(server: Pick<Drainable, "close" | "closed">, code: number): void {
+  server.close();
+  void server.closed.then(() => exitSoon(code));
 }
 
 /**

@@ -18,6 +18,10 @@ import { Tunnels } from "./tunnels.ts";
 
 /** Deadlines are judged this often, ms; shorter when a deadline is. */
 const SWEEP_MS = 1000;
+/** A server that closes accepts what comes until a turn of the event loop has brought nothing, but no longer than this, ms. */
+const LAST_LOOK_MS = 2000;
+/** A turn that took longer has worked on something, while which connections may have come, ms. */
+const QUIET_TURN_MS = 0.1;
 /** The same accept error is logged at most this often, ms. */
 const ACCEPT_LOG_MS = 10000;
 
@@ -54,12 +58,14 @@ export class Server implements ConnectionHost, AdmissionHost, ListenerSink {
   readonly #overloaded = new Set<Connection>();
   readonly #warnings = new Set<string>(); // kinds
   readonly #onCut: ((reason: string) => void) | undefined;
+  readonly #isHeld: boolean;
   #listeners: Listener[] = [];
   #state: "new" | "opening" | "listening" | "draining" | "closed" = "new";
   #resolveClosed!: () => void;
   #sweep: NodeJS.Timeout | undefined = undefined;
   #deadline: NodeJS.Timeout | undefined = undefined;
   #leaving: NodeJS.Timeout | undefined = undefined; // drainSoon() was called, close() not yet
+  #lastLook: NodeJS.Immediate | undefined = undefined; // draining, and still accepting what waits
   #freshConnections = 0;
   #acceptedConnections = 0;
   #acceptedRequests = 0;
@@ -72,6 +78,7 @@ export class Server implements ConnectionHost, AdmissionHost, ListenerSink {
   constructor(handler: Handler, options: ServerOptions = {}, hooks: ServerHooks = {}) {
     this.handler = handler;
     this.#onCut = hooks.onCut;
+    this.#isHeld = hooks.isHeld === true;
     this.options = resolveOptions(options, process.env, hooks.statusPath);
     this.admission = Admission.isNeeded(this.options, hooks) ? new Admission(this, hooks) : undefined;
     this.closed = new Promise((resolve) => {
@@ -150,14 +157,15 @@ export class Server implements ConnectionHost, AdmissionHost, ListenerSink {
   }
 
   /**
-   * Takes no new connections, lets open requests and work after answers (`waitUntil`) end, closes. What is still open
-   * after `drainTimeoutMs` is cut, with a line in the log. Safe to call again.
+   * Takes no new connections but those that wait already, lets open requests and work after answers (`waitUntil`) end,
+   * closes. What is still open after `drainTimeoutMs` is cut, with a line in the log. Safe to call again.
    */
   close(): Promise<void> {
     if (this.#isClosing()) return this.closed;
     this.#state = "draining";
     clearTimeout(this.#leaving);
-    this.#closeListeners();
+    if (this.#isHeld || this.#listeners.length === 0) this.#closeListeners();
+    else this.#acceptTheLast();
     for (const connection of [...this.#connections]) connection.drain();
     const { drainTimeoutMs } = this.options;
     this.#onIdle();
@@ -208,7 +216,8 @@ export class Server implements ConnectionHost, AdmissionHost, ListenerSink {
 
   /** Serves a connection that was not accepted here: anything that behaves like a socket. */
   serveSocket(socket: Duplex, peer: string): void {
-    if (this.#isClosing()) {
+    const isLast = this.#lastLook !== undefined;
+    if (this.#isClosing() && !isLast) {
       socket.destroy();
       return;
     }
@@ -228,6 +237,7 @@ export class Server implements ConnectionHost, AdmissionHost, ListenerSink {
     this.admission?.onAccepted();
     this.#connections.add(connection);
     if (full) this.#overloaded.add(connection);
+    if (isLast) connection.drain();
     this.#startSweep();
   }
 
@@ -269,6 +279,7 @@ export class Server implements ConnectionHost, AdmissionHost, ListenerSink {
   }
 
   setAccepting(accepts: boolean): boolean {
+    if (this.#isClosing()) return false;
     let isSo = false;
     for (const listener of this.#listeners) isSo = listener.setAccepting(accepts) || isSo;
     return isSo;
@@ -306,15 +317,42 @@ export class Server implements ConnectionHost, AdmissionHost, ListenerSink {
 
   /** A connection has ended, or work after an answer: perhaps it was the last that a close waits for. */
   #onIdle(): void {
-    if (this.#state === "draining" && this.#connections.size === 0 && this.background.size === 0)
-      this.#finish();
+    const isIdle = this.#connections.size === 0 && this.background.size === 0;
+    if (this.#state === "draining" && isIdle && this.#lastLook === undefined) this.#finish();
   }
 
   #isClosing(): boolean {
     return this.#state === "draining" || this.#state === "closed";
   }
 
+  /**
+   * What waits in the queue of a socket that nobody else has open is lost when it closes. So it is closed just after the
+   * event loop has looked, and found nothing: then the queue is empty.
+   */
+  #acceptTheLast(): void {
+    const until = performance.now() + LAST_LOOK_MS;
+    for (const listener of this.#listeners) {
+      listener.hide();
+      listener.setAccepting(true);
+    }
+    const look = (seen: number, since: number): void => {
+      this.#lastLook = setImmediate(() => {
+        const now = performance.now();
+        const isQuiet = this.#acceptedConnections === seen && now - since < QUIET_TURN_MS;
+        if (seen < 0 || (!isQuiet && now < until)) {
+          look(this.#acceptedConnections, now);
+          return;
+        }
+        this.#closeListeners();
+        this.#onIdle();
+      });
+    };
+    look(-1, 0); // this turn may have looked for connections before: it does not count
+  }
+
   #closeListeners(): void {
+    clearImmediate(this.#lastLook);
+    this.#lastLook = undefined;
     for (const listener of this.#listeners) listener.close();
     this.#listeners = [];
   }

@@ -13,6 +13,11 @@ export interface LoadOptions {
   readonly clients?: number;
   /** How long a request may take, ms. @default 60000 */
   readonly timeoutMs?: number;
+  /**
+   * Whether a client keeps its connection. Not where the web server itself is reloaded: a request that crosses the
+   * close of a kept connection is lost in HTTP, whatever is behind. @default true
+   */
+  readonly isKeptAlive?: boolean;
 }
 
 export interface FailedRequest {
@@ -44,7 +49,7 @@ const ANSWER_BYTES = [20, 3_000, 20, 70_000];
 let runs = 0;
 
 export function startLoad(options: LoadOptions): Load {
-  const { url, clients = 8, timeoutMs = 60_000 } = options;
+  const { url, clients = 8, isKeptAlive = true, timeoutMs = 60_000 } = options;
   const run = `r${process.pid}x${++runs}`;
   const answered = new Map<string, number>();
   const versions = new Map<string, number>();
@@ -52,7 +57,7 @@ export function startLoad(options: LoadOptions): Load {
   let asked = 0;
   let isOver = false;
   const client = async (): Promise<void> => {
-    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    const agent = new Agent({ keepAlive: isKeptAlive, maxSockets: 1 });
     while (!isOver) {
       const number = asked++;
       const id = `${run}n${number}`;
