@@ -103,6 +103,8 @@ const TABLE: Readonly<Record<string, Row>> = {
   },
   // Pure: a description of a service in, the text of files out.
   generate: { imports: ["base"], builtins: [], packages: [] },
+  // Pure: an application and the web server in front of it in, the text of its configuration out; and the way back.
+  sites: { imports: ["base", "generate/model.ts"], builtins: [], packages: ["yaml"] },
   cli: {
     imports: [
       "",
@@ -116,6 +118,7 @@ const TABLE: Readonly<Record<string, Row>> = {
       "manager",
       "protocol",
       "server",
+      "sites",
       "status",
     ],
     builtins: ["*"],

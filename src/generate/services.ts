@@ -11,7 +11,6 @@ import { systemdService } from "./systemd.ts";
 import { sysvScript } from "./sysv.ts";
 
 export {
-  type GeneratedFile,
   type GeneratedService,
   SERVICE_KINDS,
   type ServiceKind,

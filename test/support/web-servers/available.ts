@@ -10,10 +10,16 @@ export type ServerName =
   | "nginx"
   | "apache"
   | "apache-xsendfile"
+  | "apache-fcgid"
   | "lighttpd"
+  | "lighttpd-openssl"
+  | "caddy"
+  | "haproxy"
+  | "h2o"
   | "php-fpm"
   | "cgi-fcgi"
   | "spawn-fcgi"
+  | "multiwatch"
   | "curl"
   | "supervisor"
   | "runit"
@@ -25,6 +31,7 @@ export type ServerName =
   | "gcc"
   | "libc6-dev"
   | "libfcgi-dev"
+  | "python"
   | "chromium";
 
 interface Entry {

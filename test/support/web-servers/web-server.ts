@@ -94,6 +94,8 @@ export interface Recipe {
     readonly files: Readonly<Record<string, string>>;
     readonly args: readonly string[];
     readonly env?: Readonly<Record<string, string>>;
+    /** A program that does not become another user by itself is started as this one. */
+    readonly runAs?: ServerUser | undefined;
   };
   readonly reloadSignal: NodeJS.Signals;
   /** A line of the error log that appears once for the start and once more for every reload. */
@@ -113,11 +115,12 @@ export async function startWebServer(recipe: Recipe): Promise<WebServer> {
   if (user) chownSync(folder, user.uid, user.gid);
   for (let attempt = 1; ; attempt++) {
     const port = await freePort();
-    const { files, args, env } = recipe.prepare({ port, folder, documentRoot, user });
+    const { files, args, env, runAs } = recipe.prepare({ port, folder, documentRoot, user });
     for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, name), text);
     const running = start(recipe.program, args, {
       cwd: folder,
       ...(env ? { env: { ...process.env, ...env } } : {}),
+      ...(runAs ? { uid: runAs.uid, gid: runAs.gid } : {}),
     });
     const server = describeServer(recipe, folder, port, running);
     await waitFor(async () => running.exit ?? (await isListening({ host: "127.0.0.1", port })), {
