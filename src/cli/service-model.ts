@@ -22,6 +22,7 @@ export interface InitFlags {
   readonly config?: string;
   readonly drainTimeout?: string;
   readonly socketActivation?: boolean;
+  readonly mount?: string;
   readonly output?: string;
   readonly write?: boolean;
   readonly force?: boolean;
@@ -57,6 +58,11 @@ export function serviceModel(
   if (flags.socketActivation === true && kind !== "systemd") {
     throw wrong("--socket-activation is systemd's; supervisor opens the socket by itself, and others cannot");
   }
+  if (flags.mount !== undefined && kind !== "shared-hosting") {
+    throw wrong(
+      `--mount is for shared hosting, where Apache finds the application by a folder; for ${kind} write -- --base ${flags.mount}`,
+    );
+  }
   const workers =
     flags.workers ?? (flags.config === undefined && kind !== "shared-hosting" ? WORKERS : undefined);
   const drain = flags.drainTimeout;
@@ -80,6 +86,7 @@ export function serviceModel(
     runtimeDirectory: places.run,
     logDirectory: places.log,
     publicDirectory: flags.output === undefined ? join(homedir(), "public_html") : resolve(flags.output),
+    ...(flags.mount === undefined ? {} : { mount: flags.mount }),
     sockets: isPassed ? binds.map((address, at) => passedSocket(address, at, user, group)) : [],
     drainTimeoutSeconds: secondsOf(drain ?? DRAIN_TIMEOUT),
   };

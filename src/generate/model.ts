@@ -49,6 +49,8 @@ export interface ServiceModel {
   readonly logDirectory: string;
   /** Shared hosting: where the web server looks for files. */
   readonly publicDirectory?: string;
+  /** Shared hosting: the URL of that folder, where Apache cannot work it out by itself (Alias, UserDir). */
+  readonly mount?: string;
   /** Opened by the service manager, and then not by a `--bind` in the arguments: systemd and supervisor only. */
   readonly sockets: readonly ServiceSocket[];
   /** How long open requests have when it stops; the time until the service is killed is made longer than this. */

@@ -21,22 +21,7 @@ ${shEnvironment(model.environment)}cd ${shWord("working directory", model.workin
 exec ${shLines([model.node, model.postern, ...model.arguments], "\t")}
 `;
   const htaccess = `${madeBy(model, "shared-hosting")}
-<IfModule mod_fcgid.c>
-    AddHandler fcgid-script .fcgi
-    <Files ~ (\\.fcgi)>
-        SetHandler fcgid-script
-        Options +FollowSymLinks +ExecCGI
-    </Files>
-</IfModule>
-
-<IfModule mod_rewrite.c>
-    Options +FollowSymlinks
-    RewriteEngine On
-    RewriteBase /
-    RewriteCond %{REQUEST_FILENAME} !-f
-    RewriteRule ^(.*)$ ${program}/$1 [QSA,L]
-</IfModule>
-`;
+${htaccessRules(program, model.mount)}`;
   const reload = hasManager(model)
     ? `mkdir -p ${shWord("folder", `${model.workingDirectory}/tmp`)} && touch ${shWord("folder", `${model.workingDirectory}/tmp/restart.txt`)}`
     : `pkill -TERM -u "$(id -un)" -f ${shWord("application", `^[^ ]*node .* serve ${literally(model.arguments[1] ?? "")}`)}`;
@@ -58,6 +43,49 @@ exec ${shLines([model.node, model.postern, ...model.arguments], "\t")}
         : "the web server starts it with the first request; to load new code, end it with the command for reload, and the next request starts it anew",
     ],
   };
+}
+
+/**
+ * Everything that is no file goes to the program, whose name no URL shows. The path is not passed along: REQUEST_URI has
+ * it, and Apache would refuse %25 and %3F in it. Nothing here needs more than AllowOverride FileInfo Options=ExecCGI.
+ */
+function htaccessRules(program: string, mount: string | undefined): string {
+  const escaped = program.replaceAll(".", "\\.");
+  const base = mount === undefined ? "" : `RewriteBase ${checkedMount(mount)}/\n`;
+  return `<Files "${program}">
+    Options +ExecCGI
+    <IfModule mod_fcgid.c>
+        SetHandler fcgid-script
+    </IfModule>
+    <IfModule !mod_fcgid.c>
+        # slower: a process for each request
+        SetHandler cgi-script
+    </IfModule>
+</Files>
+
+RewriteEngine On
+${base}# else the application would not see it
+RewriteCond %{HTTP:Authorization} .
+RewriteRule ^ - [E=HTTP_AUTHORIZATION:%{HTTP:Authorization}]
+# the name of the program is in no URL
+RewriteCond %{ENV:REDIRECT_STATUS} ^$
+RewriteCond %{REQUEST_URI} ^(.*?)/${escaped}(?:/(.*))?$
+RewriteRule ^${escaped}(?:/|$) %1/%2 [R=308,L]
+RewriteRule ^${escaped} - [L]
+# files that are there are sent by Apache, but no hidden ones
+RewriteCond %{REQUEST_FILENAME} !-f [OR]
+RewriteCond %{REQUEST_URI} /\\.(?!well-known/)
+RewriteRule ^ ${program} [L]
+`;
+}
+
+/** The URL of the public folder, without the slash at its end. @throws {SettingError} */
+function checkedMount(mount: string): string {
+  const path = mount.replace(/\/+$/, "");
+  if (/^(?:\/[\w.~-]+)*$/.test(path)) return path;
+  throw refused(
+    `--mount ${JSON.stringify(mount)}: a path such as /yourapplication, of letters, digits and . _ ~ -`,
+  );
 }
 
 /** Whether it has workers of its own, and then watches tmp/restart.txt. */

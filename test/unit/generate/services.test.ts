@@ -251,6 +251,18 @@ describe("shared hosting", () => {
     expect(reloadOf()).toContain(" serve '");
   });
 
+  it("names the URL of the public folder where Apache cannot know it, and nowhere else", () => {
+    const [kind, variant] = VARIANTS["shared-hosting"]!;
+    const rules = (mount: string): string | undefined =>
+      generateService(kind, { ...variant, mount }).files.find(({ path }) => path.endsWith(".htaccess"))?.text;
+    expect(textOf("shared-hosting", ".htaccess")).not.toMatch(/^\s*RewriteBase/m);
+    for (const mount of ["/~kim", "/~kim/"]) expect(rules(mount)).toMatch(/^RewriteBase \/~kim\/$/m);
+    expect(rules("/")).toMatch(/^RewriteBase \/$/m);
+    for (const mount of ["kim", "/a b", "/a\nb", "/a?b", "//x"]) {
+      expect(() => rules(mount)).toThrow(/--mount ".*": a path such as \/yourapplication/);
+    }
+  });
+
   it("goes to the folder of the application when no public one is known", () => {
     const { publicDirectory: _, ...others } = VARIANTS["shared-hosting"]![1];
     expect(generateService("shared-hosting", others).folder).toBe("/home/deploy/yourapplication");
