@@ -2,6 +2,7 @@
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { userInfo } from "node:os";
 import { dirname, join } from "node:path";
 import type { CodeBlock } from "./markdown.ts";
 import { repositoryRoot } from "./paths.ts";
@@ -29,12 +30,17 @@ export interface Rendered {
   readonly check: readonly string[];
   /** Arguments that run it in the foreground. */
   readonly run: readonly string[];
+  /** What it is told by its environment. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 export const LANGUAGES: Readonly<Record<string, ServerName>> = {
   nginx: "nginx",
   apache: "apache",
   lighttpd: "lighttpd",
+  caddy: "caddy",
+  haproxy: "haproxy",
+  yaml: "h2o",
 };
 
 const APACHE_MODULES = ["/usr/lib/apache2/modules", "/usr/lib64/httpd/modules", "/usr/libexec/apache2"];
@@ -76,6 +82,8 @@ export function makeSite(folder: string): void {
   for (const name of ["yourapplication.fcgi", "serve.js", "app.js"]) {
     writeFileSync(join(folder, name), readFileSync(join(repositoryRoot, "examples", "shared-hosting", name)));
   }
+  // Apache looks whether an authorizer is there.
+  cpSync(join(folder, "yourapplication.fcgi"), join(folder, "door.fcgi"));
   chmodSync(join(folder, "yourapplication.fcgi"), 0o755);
   cpSync(join(repositoryRoot, "test", "support", "tls"), join(folder, "tls"), { recursive: true });
   const secret = createHash("sha1").update("secret").digest("base64");
@@ -90,7 +98,11 @@ export function render(block: CodeBlock, place: Place): Rendered {
     .replaceAll("127.0.0.1:9000", `127.0.0.1:${tcpPort}`)
     .replace(/("port"\s*=> )9000/g, `$1${tcpPort}`)
     .replace(/listen (?:80|443)( ssl)?;/g, `listen 127.0.0.1:${port}$1;`)
-    .replace(/<VirtualHost \*:(?:80|443)>/g, `<VirtualHost 127.0.0.1:${port}>`);
+    .replace(/<VirtualHost \*:(?:80|443)>/g, `<VirtualHost 127.0.0.1:${port}>`)
+    .replace(/^example\.com \{$/gm, `http://127.0.0.1:${port} {`)
+    .replace(/bind \*:(?:80|443)/g, `bind 127.0.0.1:${port}`)
+    .replace("host: 127.0.0.1, port: 9000", `host: 127.0.0.1, port: ${tcpPort}`)
+    .replace(/listen: \{ port: 80 \}/g, `listen: { host: 127.0.0.1, port: ${port} }`);
   switch (LANGUAGES[block.language]) {
     case "nginx":
       return renderNginx(text, place);
@@ -98,6 +110,12 @@ export function render(block: CodeBlock, place: Place): Rendered {
       return renderApache(text, place, block.info);
     case "lighttpd":
       return renderLighttpd(text, place);
+    case "caddy":
+      return renderCaddy(text, place);
+    case "haproxy":
+      return renderHaproxy(text, place);
+    case "h2o":
+      return renderH2o(text, place);
     default:
       throw new Error(`${block.file}:${block.line}: no server takes ${block.language}`);
   }
@@ -173,6 +191,36 @@ ${text}
 `;
   const file = join(folder, "lighttpd.conf");
   return { files: { "lighttpd.conf": config }, check: ["-tt", "-f", file], run: ["-D", "-f", file] };
+}
+
+function renderCaddy(text: string, { folder }: Place): Rendered {
+  const args = ["--config", join(folder, "Caddyfile"), "--adapter", "caddyfile"];
+  return {
+    files: { Caddyfile: `{\n\tadmin off\n\tauto_https off\n}\n${text}` },
+    check: ["validate", ...args],
+    run: ["run", ...args],
+    env: { HOME: folder, XDG_CONFIG_HOME: folder, XDG_DATA_HOME: folder },
+  };
+}
+
+function renderHaproxy(text: string, { folder, user }: Place): Rendered {
+  const config = `global
+    log stderr format raw daemon
+${user ? `    user ${user.user}\n    group ${user.group}` : ""}
+${text}`;
+  const file = join(folder, "haproxy.cfg");
+  return { files: { "haproxy.cfg": config }, check: ["-c", "-f", file], run: ["-db", "-f", file] };
+}
+
+/** As root and without a user h2o becomes nobody. */
+function renderH2o(text: string, { folder, user }: Place): Rendered {
+  const config = `
+user: ${user?.user ?? userInfo().username}
+pid-file: ${join(folder, "h2o.pid")}
+error-log: ${join(folder, "error.log")}
+${text}`;
+  const file = join(folder, "h2o.conf");
+  return { files: { "h2o.conf": config }, check: ["-t", "-c", file], run: ["-m", "worker", "-c", file] };
 }
 
 function apacheModule(name: string): string | undefined {
