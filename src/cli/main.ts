@@ -18,8 +18,7 @@ const program = new Command("postern")
   .exitOverride();
 
 for (const command of allCommands()) {
-  program.addCommand(command.copyInheritedSettings(program));
-  command.showHelpAfterError(`(postern ${command.name()} --help lists what there is)`);
+  program.addCommand(withSettings(command, program));
 }
 
 try {
@@ -27,6 +26,14 @@ try {
 } catch (error) {
   // Whatever an application opened while it was loaded must not keep a failed start alive.
   exitSoon(report(error));
+}
+
+/** Commands of commands fail as commands do. */
+function withSettings(command: Command, above: Command, path = "postern"): Command {
+  const name = `${path} ${command.name()}`;
+  command.copyInheritedSettings(above);
+  for (const below of command.commands) withSettings(below, command, name);
+  return command.showHelpAfterError(`(${name} --help lists what there is)`);
 }
 
 function report(error: unknown): number {
