@@ -160,14 +160,17 @@ function writeStubs(folder: string): void {
   writeFileSync(join(folder, "tsconfig.json"), JSON.stringify(config));
   // The last are what frameworks build.
   const built = ["*/build/handler.js", "*/build/server/index.js", "*/server/index.mjs", "*/server/entry.mjs"];
-  const others = ["koa", "fastify", "hono", "next", "react-router", ...built].map(
+  const others = ["koa", "fastify", "hono", "next", "react-router", "node-fastcgi", ...built].map(
     (name) => `declare module "${name}";\n`,
   );
+  // What Passenger adds.
+  others.push("declare const PhusionPassenger: { configure(options: object): void };\n");
   writeFileSync(join(folder, "others.d.ts"), others.join(""));
   writeFileSync(
     join(folder, "app.js"),
     '/** @type {import("postern").NodeListener} */\nexport default (req, res) => res.end();\n',
   );
+  writeFileSync(join(folder, "handler.js"), "export const handler = (_req, res) => res.end();\n");
   writeFileSync(
     join(folder, "serve.mjs"),
     'import { serve } from "postern";\nimport app from "./app.js";\nawait serve(app);\n',

@@ -2,7 +2,8 @@
  * `listen` interception: the first `http.Server` that is asked to listen is adopted. It opens no port; whoever installed
  * the interception serves it over FastCGI instead. Every other server listens as it was asked to.
  *
- * 1. With PORT in the environment, the adopted one is the first that asks for that port (or path).
+ * 1. With PORT in the environment, the adopted one is the first that asks for that port (or path), or for `passenger`,
+ *    the word by which applications for Phusion Passenger name the one that is to be served.
  * 2. A server with the same request listener and port as the adopted one is the same application on another address, as
  *    Fastify makes for `localhost`: it opens nothing either.
  * 3. What is no HTTP server is passed through. So are https and http2 servers, of which the host is told.
@@ -94,7 +95,8 @@ export function tlsOnly(what: string): string {
 }
 
 function isWanted({ port, path }: Asked, wanted: string): boolean {
-  return path === wanted || (port !== undefined && port === Number(wanted));
+  const isNamed = path === wanted || path === "passenger" || path === "/passenger";
+  return isNamed || (port !== undefined && port === Number(wanted));
 }
 
 const NOTHING: Substitute = {

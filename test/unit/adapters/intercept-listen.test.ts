@@ -133,6 +133,15 @@ describe("the server that is adopted", () => {
     expect(interception.adopted).toBe(other);
   });
 
+  it.each(["passenger", "/passenger"])("is the one that listens on %s, whatever PORT is", (word) => {
+    intercept({ PORT: "3000" });
+    const site = http();
+    site.listen(word);
+    expect(interception.adopted).toBe(site);
+    expect(site.address()).toBe(word);
+    expect(host.told).toEqual([]);
+  });
+
   it("takes its twins with it: the same application on another address of the same port", async () => {
     intercept();
     const listener = (): void => {};
