@@ -75,8 +75,8 @@ const basic = (login: string): { Authorization: string } => ({
   Authorization: `Basic ${Buffer.from(login).toString("base64")}`,
 });
 
-for (const [language, server] of Object.entries(LANGUAGES)) {
-  describeWithServer(server, `users of ${language}`, () => {
+for (const language of ["nginx", "apache", "lighttpd"] as const) {
+  describeWithServer(language, `users of ${language}`, () => {
     it("are asked for their password by the web server, and known to the application", async () => {
       await behind(marked(language, "user"), async (web) => {
         expect((await request(web.url)).status).toBe(401);
