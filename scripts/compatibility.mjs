@@ -3,13 +3,12 @@
  * of such a test is `compat | SUITE | TARGET`. `npm test` prints the table and leaves the report;
  * `node scripts/compatibility.mjs` then writes it into docs/compatibility.md, with every exclusion and its reason.
  */
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
+import { marked, readReport, writeBetween } from "./report.mjs";
 import { root } from "./steps.mjs";
 
-/** Vitest's JSON report of the last `npm test`. */
-export const REPORT = join(root, "node_modules", ".cache", "postern", "report.json");
 const PAGE = join(root, "docs", "compatibility.md");
 const BEGIN = "<!-- counts: written by scripts/compatibility.mjs -->";
 const END = "<!-- end of counts -->";
@@ -17,17 +16,13 @@ const END = "<!-- end of counts -->";
 /** Suite → target → counts. */
 export function tally(report) {
   const suites = new Map();
-  for (const file of report.testResults) {
-    for (const test of file.assertionResults) {
-      const [mark, suite, target] = (test.ancestorTitles[0] ?? "").split(" | ");
-      if (mark !== "compat" || target === undefined) continue;
-      const targets = suites.get(suite) ?? new Map();
-      suites.set(suite, targets);
-      const counts = targets.get(target) ?? { passed: 0, failed: 0 };
-      targets.set(target, counts);
-      if (test.status === "passed") counts.passed++;
-      else if (test.status === "failed") counts.failed++;
-    }
+  for (const { first: suite, second: target, test } of marked(report, "compat")) {
+    const targets = suites.get(suite) ?? new Map();
+    suites.set(suite, targets);
+    const counts = targets.get(target) ?? { passed: 0, failed: 0 };
+    targets.set(target, counts);
+    if (test.status === "passed") counts.passed++;
+    else if (test.status === "failed") counts.failed++;
   }
   return new Map([...suites].sort(([a], [b]) => (a < b ? -1 : 1)));
 }
@@ -55,7 +50,7 @@ function page(suites) {
     [...targets].map(([target, { passed, failed }]) => `| ${suite} | ${target} | ${passed} | ${failed} |`),
   );
   const counts = ["| suite | over | passed | failed |", "| --- | --- | ---: | ---: |", ...rows];
-  return [BEGIN, "", ...counts, "", "## What is left out, and why", "", ...reasons(), "", END].join("\n");
+  return [...counts, "", "## What is left out, and why", "", ...reasons()].join("\n");
 }
 
 /** Grouped by suite, target and reason: one reason often speaks for many tests. */
@@ -79,12 +74,8 @@ function reasons() {
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
-  const suites = tally(JSON.parse(readFileSync(process.argv[2] ?? REPORT, "utf8")));
-  const before = readFileSync(PAGE, "utf8");
-  const [head, tail] = [
-    before.slice(0, before.indexOf(BEGIN)),
-    before.slice(before.indexOf(END) + END.length),
-  ];
-  writeFileSync(PAGE, head + page(suites) + tail);
+  const suites = tally(readReport());
+  if (suites.size === 0) throw new Error("the report has no test of test/compat");
+  writeBetween(PAGE, BEGIN, END, page(suites));
   console.log(lines(suites).join("\n"));
 }

@@ -3,11 +3,13 @@
  *
  * With arguments it is the quick way to run some tests: dependencies, build, those tests.
  */
-import { readFileSync, rmSync } from "node:fs";
-import { lines, REPORT, tally } from "./compatibility.mjs";
+import { rmSync } from "node:fs";
+import { lines, tally } from "./compatibility.mjs";
 import { currentServers } from "./current-servers.mjs";
 import { projects } from "./projects.mjs";
 import { publishedTests } from "./published-tests.mjs";
+import { REPORT, readReport } from "./report.mjs";
+import { matrixLines, tallySites } from "./server-matrix.mjs";
 import { build, dependencies, loudly, main, StepError, staticChecks, step, tool } from "./steps.mjs";
 import { webServers } from "./web-servers.mjs";
 
@@ -35,8 +37,8 @@ await main(async () => {
       });
     }
   }
-  const { code, count, compatibility } = await vitest();
-  for (const line of compatibility) console.log(line);
+  const { code, count, tables } = await vitest();
+  for (const line of tables) console.log(line);
   if (failed.length > 0) console.log(`failed before the tests: ${failed.join(", ")}`);
   console.log(count);
   return failed.length > 0 ? 1 : code;
@@ -52,11 +54,11 @@ async function vitest() {
 function outcomeOf(report) {
   let results;
   try {
-    results = JSON.parse(readFileSync(report, "utf8"));
+    results = readReport(report);
   } catch {
-    return { count: "0 passed, 1 failed", compatibility: [] }; // Vitest itself did not get as far as a report, and said why.
+    return { count: "0 passed, 1 failed", tables: [] }; // Vitest itself did not get as far as a report, and said why.
   }
-  return { count: countOf(results), compatibility: lines(tally(results)) };
+  return { count: countOf(results), tables: [...lines(tally(results)), ...matrixLines(tallySites(results))] };
 }
 
 function countOf(results) {

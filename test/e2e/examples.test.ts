@@ -241,8 +241,8 @@ for (const [language, server] of Object.entries(LANGUAGES)) {
 
     it.each(marked("serves"))("%s serves an application", async (_, block, mount) => {
       const setting = await makeSetting();
-      // The page says so: lighttpd does not tell the mount when it is asked for without a slash.
-      const base = server === "lighttpd" && mount !== "" ? ["--base", mount] : [];
+      // The pages say so: lighttpd does not tell the mount when it is asked for without a slash, and h2o never.
+      const base = /lighttpd|h2o/.test(server) && mount !== "" ? ["--base", mount] : [];
       await using _running = await serveBehind(setting, example("shared-hosting"), "app.sock", ...base);
       await using web = await startConfigured(server, block, setting);
       const page = await request(`${web.origin}${mount}/a%2Fb/c?q=1`);
@@ -335,8 +335,8 @@ async function startConfigured(
     reloadSignal: "SIGHUP",
     readyLine: /./,
     prepare: ({ port, folder }) => {
-      const { files, run: args } = render(block, { folder, port, ...setting });
-      return { files, args };
+      const { files, run: args, env = {} } = render(block, { folder, port, ...setting });
+      return { files, args, env };
     },
   });
   return Object.defineProperty(server as WebServer & AsyncDisposable, Symbol.asyncDispose, {

@@ -3,7 +3,7 @@ import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { built } from "../support/e2e/built.ts";
-import { makeProbe } from "../support/e2e/probe.ts";
+import { startProbe } from "../support/e2e/probe.ts";
 import { servePostern } from "../support/e2e/served.ts";
 import { request } from "../support/http.ts";
 import { repositoryRoot } from "../support/paths.ts";
@@ -39,15 +39,16 @@ function parse(stdout: string): { head: string; body: Record<string, unknown> } 
 for (const transport of ["unix", "tcp"] as const) {
   describeWithServer("cgi-fcgi", `cgi-fcgi asks Postern over ${transport}`, () => {
     it("for a page, and with a body", async () => {
-      const served = await servePostern(makeProbe().forms.express, transport);
-      const got = await cgiFcgi(served.address, { params: GET });
+      const probe = await startProbe({ form: "express", transports: [transport] });
+      const address = probe.addresses[0]!;
+      const got = await cgiFcgi(address, { params: GET });
       expect(got).toMatchObject({ code: 0, stderr: "" });
       expect(parse(got.stdout).head).toMatch(/^Status: 200 OK\r\n/);
       expect(parse(got.stdout).body).toMatchObject({ method: "GET", url: "/x%2Fy?q=1", baseUrl: "/app" });
       const stdin = "b".repeat(100_000);
-      const posted = await cgiFcgi(served.address, { params: { ...GET, REQUEST_METHOD: "POST" }, stdin });
+      const posted = await cgiFcgi(address, { params: { ...GET, REQUEST_METHOD: "POST" }, stdin });
       expect(parse(posted.stdout).body).toMatchObject({ method: "POST", bodyBytes: 100_000, complete: true });
-      await served.close();
+      await probe.stop();
     });
 
     it("and gets the application's failure on stderr", async () => {

@@ -1,88 +1,81 @@
-/** One suite of behaviours behind every real web server, mounted and at the root, in each way of connecting. */
-import { afterAll, beforeAll, it } from "vitest";
-import { bodyBehaviours, headerBehaviours, urlBehaviours } from "../support/e2e/behaviours.ts";
-import { type FormName, makeProbe, type Probe } from "../support/e2e/probe.ts";
-import { connectionBehaviours, responseBehaviours } from "../support/e2e/response-behaviours.ts";
-import {
-  type Served,
-  type Site,
-  servePostern,
-  startSite,
-  type Transport,
-  titleOf,
-} from "../support/e2e/served.ts";
-import { describeWithServer } from "../support/web-servers/available.ts";
+/**
+ * One suite of behaviours behind every web server, of every version that is here, in each way to attach it, with the
+ * configurations that `postern config` writes. The results are the table in docs/web-servers.md.
+ */
+import { mkdirSync } from "node:fs";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { writeFiles } from "../support/e2e/behaviours/connections.ts";
+import { DIFFERENCES, differenceOf } from "../support/e2e/behaviours/differences.ts";
+import { BEHAVIOURS } from "../support/e2e/behaviours/index.ts";
+import { type Probe, startProbe } from "../support/e2e/probe.ts";
+import { missingFor, SITES, type SuiteSite, startSuiteSite } from "../support/e2e/sites.ts";
+import "../support/e2e/observed.ts";
+import { notice } from "../support/notice.ts";
+import { temporaryFolder } from "../support/temp.ts";
+import { isThorough } from "../support/thorough.ts";
 import type { WebServer } from "../support/web-servers/web-server.ts";
 
-const MOUNT = "/yourapplication";
+it("differences are of rows that there are", () => {
+  const names = new Set(BEHAVIOURS.map(({ name }) => name));
+  expect(names.size).toBe(BEHAVIOURS.length);
+  expect(Object.keys(DIFFERENCES).filter((row) => !names.has(row))).toEqual([]);
+});
 
-/** The classic guide's two forms over both transports, with a connection per request and with kept ones. */
-function nginxSites(): Site[] {
-  const sites: Site[] = [];
-  for (const mount of [MOUNT, ""]) {
-    for (const transport of ["unix", "tcp"] as const satisfies readonly Transport[]) {
-      for (const keepConn of [false, true]) sites.push({ web: "nginx", mount, transport, keepConn });
-    }
+for (const site of SITES) {
+  const title = `site | ${site.column} | ${site.title}`;
+  const missing = missingFor(site);
+  if (missing === undefined) describe(title, () => suite(site));
+  else if (process.env["CI"]) {
+    it(title, () => {
+      throw new Error(missing);
+    });
+  } else {
+    notice(`skipped "${title}": ${missing}`);
+    describe.skip(title, () => suite(site));
   }
-  sites.push({ web: "nginx", mount: "", transport: "unix", streaming: true });
-  sites.push({ web: "nginx", mount: MOUNT, transport: "tcp", keepConn: true, streaming: true });
-  return sites;
 }
 
-const SITES: readonly (readonly [Site, FormName])[] = [
-  ...nginxSites().map((site) => [site, "express"] as const),
-  [{ web: "nginx", mount: MOUNT, transport: "unix" }, "listener"],
-  [{ web: "nginx", mount: "", transport: "unix", keepConn: true }, "httpServer"],
-  [{ web: "nginx", mount: MOUNT, transport: "unix" }, "fetch"],
-  [{ web: "apache", mount: MOUNT, transport: "unix" }, "express"],
-  [{ web: "apache", mount: "", transport: "unix" }, "listener"],
-  [{ web: "apache", mount: "", transport: "tcp", keepConn: true, streaming: true }, "express"],
-  [{ web: "apache", mount: MOUNT, transport: "unix", streaming: true }, "fetch"],
-  [{ web: "lighttpd", mount: MOUNT, transport: "tcp" }, "express"],
-  [{ web: "lighttpd", mount: MOUNT, transport: "unix", server: { base: MOUNT } }, "listener"],
-  [{ web: "lighttpd", mount: "", transport: "unix", streaming: true }, "express"],
-  [
-    {
-      web: "lighttpd",
-      mount: "",
-      transport: "unix",
-      fixRootScriptName: false,
-      server: { LighttpdCGIRootFix: true },
-    },
-    "express",
-  ],
-  [{ web: "lighttpd", mount: MOUNT, transport: "unix" }, "fetch"],
-];
+function suite(site: SuiteSite): void {
+  let probe: Probe;
+  let web: WebServer;
+  beforeAll(async () => {
+    const files = temporaryFolder("public");
+    mkdirSync(`${files}/www/static`, { recursive: true });
+    writeFiles(`${files}/www`);
+    probe = await startProbe(site);
+    web = await startSuiteSite(site, probe, `${files}/www`);
+  });
+  afterAll(async () => {
+    await web?.stop();
+    await probe?.stop();
+  });
 
-const BEHAVIOURS = [
-  ...urlBehaviours,
-  ...headerBehaviours,
-  ...bodyBehaviours,
-  ...responseBehaviours,
-  ...connectionBehaviours,
-];
-
-for (const [site, form] of SITES) {
-  describeWithServer(site.web, `${titleOf(site)}, ${form}`, () => {
-    let probe: Probe;
-    let served: Served;
-    let web: WebServer;
-    beforeAll(async () => {
-      probe = makeProbe();
-      // Less than the web servers let through, so that our own limit is seen.
-      served = await servePostern(probe.forms[form], site.transport, {
-        maxParamsBytes: 16_384,
-        ...site.server,
-      });
-      web = await startSite(site, served.address);
-    });
-    afterAll(async () => {
-      await web.stop();
-      await served.close();
-    });
-    for (const behaviour of BEHAVIOURS) {
-      if (behaviour.on?.(site, form) === false) continue;
-      it(behaviour.name, { timeout: 15_000 }, () => behaviour.test({ site, form, web, served, probe }));
+  const left: Record<string, string> = {};
+  for (const behaviour of BEHAVIOURS) {
+    const why = behaviour.left?.(site);
+    if (why !== undefined) {
+      left[behaviour.name] = why;
+      continue;
     }
+    const difference = differenceOf(behaviour.name, site);
+    it(behaviour.name, { timeout: 30_000 }, async ({ task }) => {
+      task.meta.version = web.version;
+      const seen = await behaviour.test({
+        site,
+        web,
+        probe,
+        expected: difference?.seen,
+      });
+      expect(seen).toBe(difference?.seen);
+      if (difference === undefined) return;
+      task.meta.observed = difference.seen;
+      task.meta.because = difference.because;
+    });
+  }
+
+  it("what is left out has a reason", ({ task }) => {
+    task.meta.left = left;
+    task.meta.thorough = isThorough;
+    for (const [name, why] of Object.entries(left)) expect(why, name).not.toBe("");
   });
 }

@@ -247,13 +247,19 @@ function startConfigured(
     reloadSignal: "SIGHUP",
     readyLine: /./,
     prepare: ({ port, folder }) => {
-      const { files, run: args } = render(block, { folder, port, ...setting });
-      return { files, args: [...command.args, ...args] };
+      const { files, run: args, env = {} } = render(block, { folder, port, ...setting });
+      return { files, args: [...command.args, ...args], env };
     },
   });
 }
 
-for (const name of ["nginx", "apache", "lighttpd"] as const satisfies readonly ServerName[]) {
+for (const name of [
+  "nginx",
+  "apache",
+  "lighttpd",
+  "caddy",
+  "haproxy",
+] as const satisfies readonly ServerName[]) {
   describeWithServer(name, `by HTTP behind ${name}, as docs/deploy/${name}.md shows it`, () => {
     const cases = blocksOf(name, /\bwebsocket\b/).flatMap((block) =>
       ["1", "0"].map((workers) => [`line ${block.line}`, workers, block] as const),

@@ -1,11 +1,19 @@
 /**
- * The application behind the web servers of the end-to-end tests. It says what it sees, as JSON; and a test can put
- * a listener of its own on a path, since it runs in the same process.
+ * The probe (programs/probe) as tests see it: started on addresses of its own, or made ready for a web server to start;
+ * and its journal, which tells what it saw.
  */
-import { createHash } from "node:crypto";
-import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from "node:http";
-import express from "express";
-import { type Application, fastcgi } from "../../../src/index.ts";
+import { chmodSync, chownSync, cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { repositoryRoot } from "../paths.ts";
+import { freePort } from "../ports.ts";
+import { type Running, start } from "../process.ts";
+import { temporaryFolder } from "../temp.ts";
+import { waitFor } from "../wait.ts";
+import { type FastCgiAddress, serverUser } from "../web-servers/web-server.ts";
+import { built, programPath } from "./built.ts";
+
+export type FormName = "express" | "listener" | "httpServer" | "fetch";
+export type Transport = "unix" | "tcp";
 
 /** What the application sees of a request. */
 export interface Echo {
@@ -22,115 +30,155 @@ export interface Echo {
   readonly params: Readonly<Record<string, string>>;
 }
 
-type Listener = (request: IncomingMessage, response: ServerResponse) => unknown;
+/** A line of the journal. */
+export interface Entry {
+  readonly event: "ready" | "request" | "state" | "log" | "left" | "piece" | "wrote" | "flooded";
+  readonly pid: number;
+  /** The `id` of the request's query. */
+  readonly id?: string;
+  readonly url?: string;
+  readonly bytes?: number;
+  readonly sha256?: string;
+  readonly acceptedConnections?: number;
+  readonly openRequests?: number;
+  readonly connections?: number;
+  readonly level?: string;
+  readonly code?: string;
+  readonly message?: string;
+  readonly destroyed?: boolean;
+}
 
 export interface Probe {
-  /** The same behaviour in every application form. */
-  readonly forms: Readonly<Record<FormName, Application>>;
-  /** Puts a listener on a new path, which is returned. */
-  route(listener: Listener): string;
+  /** Where it listens; none when a web server starts it. */
+  readonly addresses: readonly FastCgiAddress[];
+  /** The `.fcgi` file for a web server to start. */
+  readonly program: string;
+  entries(): readonly Entry[];
+  /** The first matching line, past or future. */
+  wait(what: string, match: (entry: Entry) => boolean): Promise<Entry>;
+  /** Waits until no request is open, in any of its processes. */
+  waitUntilIdle(): Promise<void>;
+  /** Lets a request go on that waits for `gate`. */
+  open(gate: string): void;
+  stop(): Promise<void>;
 }
 
-export type FormName = "express" | "listener" | "httpServer" | "fetch";
-
-export function makeProbe(): Probe {
-  const routes = new Map<string, Listener>();
-  const listener = (request: IncomingMessage, response: ServerResponse): unknown => {
-    const path = (request.url ?? "").replace(/[?].*$/s, "");
-    return (routes.get(path) ?? echo)(request, response);
-  };
-  return {
-    forms: {
-      express: expressApplication(listener),
-      listener,
-      httpServer: createHttpServer(listener),
-      fetch: { fetch: fetchEcho },
-    },
-    route(listen) {
-      const path = `/route-${routes.size + 1}`;
-      routes.set(path, listen);
-      return path;
-    },
-  };
+export interface ProbeOptions {
+  readonly form: FormName;
+  /** One process for each. None: a web server will start it. */
+  readonly transports: readonly Transport[];
+  /** Options of `serve`. */
+  readonly serve?: Readonly<Record<string, unknown>>;
 }
 
-function expressApplication(listener: Listener): Application {
-  const application = express();
-  application.get("/express/cookies", (_request, response) => {
-    response
-      .cookie("a", "1")
-      .cookie("b", "2; 3", { httpOnly: true })
-      .cookie("c", "é", { path: "/" })
-      .send("set");
-  });
-  application.get("/express/redirect", (request, response) => {
-    response.redirect(303, `${request.baseUrl}/target`);
-  });
-  application.post("/express/json", express.json(), (request, response) => {
-    response.json({ got: request.body });
-  });
-  application.get("/express/named/:name", (request, response) => {
-    response.send(request.params.name);
-  });
-  application.get("/express/tagged", (_request, response) => {
-    response.send("the same every time"); // with an ETag, and 304 when it matches
-  });
-  application.use(listener);
-  return application;
-}
+/** Starts a probe, or makes it ready to be started. */
+export async function startProbe(options: ProbeOptions): Promise<Probe> {
+  const main = await installed();
+  const folder = temporaryFolder("probe");
+  const user = serverUser();
+  const journal = join(folder, "journal");
+  writeFileSync(journal, "");
+  chmodSync(journal, 0o666);
+  if (user) chownSync(folder, user.uid, user.gid);
+  const args = [main, `--journal=${journal}`, `--form=${options.form}`];
+  const program = join(folder, "probe.fcgi");
+  writeFileSync(program, wrapper([...args, `--options=${JSON.stringify(options.serve ?? {})}`]));
+  chmodSync(program, 0o755);
 
-async function echo(request: IncomingMessage, response: ServerResponse): Promise<void> {
-  const hash = createHash("sha256");
-  let bodyBytes = 0;
-  for await (const piece of request as AsyncIterable<Buffer>) {
-    hash.update(piece);
-    bodyBytes += piece.length;
+  const processes: Running[] = [];
+  const addresses: FastCgiAddress[] = [];
+  for (const [at, transport] of options.transports.entries()) {
+    const address: FastCgiAddress =
+      transport === "unix"
+        ? { unix: join(folder, `${at}.sock`) }
+        : { host: "127.0.0.1", port: await freePort() };
+    const bind = "unix" in address ? `unix:${address.unix}` : `${address.host}:${address.port}`;
+    const serve = { ...options.serve, ...(user ? { group: user.gid } : {}) };
+    processes.push(
+      start(process.execPath, [...args, `--bind=${bind}`, `--options=${JSON.stringify(serve)}`], {
+        env: { ...process.env, NODE_ENV: "production" },
+      }),
+    );
+    addresses.push(address);
   }
-  const { baseUrl, originalUrl } = request as IncomingMessage & { baseUrl: string; originalUrl: string };
-  const seen: Echo = {
-    method: request.method ?? "",
-    url: request.url ?? "",
-    baseUrl,
-    originalUrl,
-    httpVersion: request.httpVersion,
-    headers: request.headers as Record<string, string>,
-    remoteAddress: request.socket.remoteAddress ?? "",
-    bodyBytes,
-    bodySha256: hash.digest("hex"),
-    complete: request.complete,
-    params: fastcgi(request).params as Record<string, string>,
-  };
-  // What is bytes in a header is bytes in the answer.
-  response.setHeader("Content-Type", "application/json; charset=latin1");
-  response.end(Buffer.from(JSON.stringify(seen), "latin1"));
+  const probe = describeProbe({ journal, program, addresses, processes });
+  for (const running of processes) {
+    await probe.wait("the probe to listen", ({ event, pid }) => {
+      if (running.exit) throw new Error(`the probe has ended:\n${running.output()}`);
+      return event === "ready" && pid === running.pid;
+    });
+  }
+  return probe;
 }
 
-async function fetchEcho(
-  request: Request,
-  context: { readonly base: string; readonly params: object },
-): Promise<Response> {
-  const body = new Uint8Array(await request.arrayBuffer());
-  const { pathname, search } = splitUrl(request.url);
-  const seen: Omit<Echo, "params"> & { params: object } = {
-    method: request.method,
-    url: pathname.slice(context.base.length) + search,
-    baseUrl: context.base,
-    originalUrl: pathname + search,
-    httpVersion: "1.1",
-    headers: Object.fromEntries(request.headers),
-    remoteAddress: (request as Request & { ip: string }).ip,
-    bodyBytes: body.length,
-    bodySha256: createHash("sha256").update(body).digest("hex"),
-    complete: true,
-    params: context.params,
+function describeProbe(of: {
+  readonly journal: string;
+  readonly program: string;
+  readonly addresses: readonly FastCgiAddress[];
+  readonly processes: readonly Running[];
+}): Probe {
+  const { journal, program, addresses, processes } = of;
+  const text = (): string => readFileSync(journal, "utf8");
+  const entries = (): Entry[] => {
+    const lines = text().split("\n");
+    lines.pop(); // what is being written
+    return lines.map((line) => JSON.parse(line) as Entry);
   };
-  return new Response(Buffer.from(JSON.stringify(seen), "latin1"), {
-    headers: { "Content-Type": "application/json" },
-  });
+  const evidence = (): string =>
+    text().slice(-4000) + processes.map((running) => `\n${running.output()}`).join("");
+  return {
+    addresses,
+    program,
+    entries,
+    wait: (what, match) =>
+      waitFor(() => entries().find(match), { timeoutMs: 10_000, what: `the probe: ${what}`, evidence }),
+    async waitUntilIdle() {
+      await waitFor(
+        () => {
+          const last = new Map<number, number>();
+          for (const entry of entries()) {
+            if (entry.event === "request") last.set(entry.pid, 1);
+            if (entry.event === "state") last.set(entry.pid, entry.openRequests ?? 0);
+          }
+          return [...last.values()].every((open) => open === 0);
+        },
+        { timeoutMs: 10_000, what: "the probe to have no open request", evidence },
+      );
+    },
+    open: (gate) => writeFileSync(`${journal}.${gate}`, ""),
+    async stop() {
+      for (const running of processes) await running.stop();
+    },
+  };
 }
 
-/** Without the mending that `new URL` would do. */
-function splitUrl(url: string): { pathname: string; search: string } {
-  const found = /^https?:\/\/[^/]+([^?]*)(.*)$/s.exec(url);
-  return { pathname: found?.[1] ?? "", search: found?.[2] ?? "" };
+/** As examples/shared-hosting: a script of the shell, whose environment may be empty. */
+function wrapper(args: readonly string[]): string {
+  const words = [process.execPath, ...args].map((word) => `'${word.replaceAll("'", "'\\''")}'`);
+  return `#!/bin/sh\nexport NODE_ENV=production\nexec ${words.join(" ")}\n`;
+}
+
+let home: Promise<string> | undefined;
+
+/**
+ * The program, with the package as it is now, where www-data may read it: the checkout may lie in somebody's home. Once
+ * for a test file, so that a build that happens meanwhile changes nothing.
+ */
+function installed(): Promise<string> {
+  home ??= install();
+  return home;
+}
+
+async function install(): Promise<string> {
+  await built();
+  const folder = temporaryFolder("probe-program");
+  cpSync(programPath("probe"), folder, { recursive: true });
+  writeFileSync(join(folder, "package.json"), '{ "type": "module" }');
+  const modules = join(folder, "node_modules");
+  const postern = join(modules, "postern");
+  mkdirSync(postern, { recursive: true });
+  cpSync(join(repositoryRoot, "package.json"), join(postern, "package.json"));
+  cpSync(join(repositoryRoot, "dist"), join(postern, "dist"), { recursive: true });
+  symlinkSync(join(repositoryRoot, "node_modules", "express"), join(modules, "express"));
+  return join(folder, "main.js");
 }
