@@ -75,14 +75,14 @@ const SERVER_USERS = ["www-data", "nginx", "apache", "http", "www"];
 
 /** @throws {SettingError} for a value that cannot be one */
 export function siteModel(flags: SiteFlags, sources: SiteSources): { site: Site; notes: string[] } {
-  const { server, pool, cwd, uid } = sources;
+  const { server, pool, cwd } = sources;
   const notes: string[] = [];
   const folder = appFolder(sources);
   const name = flags.name ?? pool?.name ?? nameOfFolder(folder);
   const tls = tlsOf(flags, cwd);
   const mount = mountOf(flags, pool) ?? "";
   const publicFolder = publicFolderOf(flags, sources, folder, notes);
-  const standalone = standaloneOf(flags, cwd, uid, notes);
+  const standalone = standaloneOf(flags, sources, notes);
   if (flags.serverName === undefined) {
     notes.push("no --server-name: example.com stands for the name of your site; give yours");
   }
@@ -251,7 +251,7 @@ function moduleOf({ module, spawn }: SiteFlags): ApacheModule {
 
 function publicFolderOf(
   flags: SiteFlags,
-  { pool, cwd }: SiteSources,
+  { server, pool, cwd }: SiteSources,
   folder: string,
   notes: string[],
 ): string | undefined {
@@ -260,9 +260,13 @@ function publicFolderOf(
   if (pool?.static !== undefined) return pool.static;
   const beside = join(folder, "public");
   if (!isFolder(beside)) return undefined;
-  notes.push(
-    `the files in ${beside} are for every visitor; --no-root leaves them out, --root chooses another folder`,
-  );
+  // HAProxy sends no files at all, h2o none from the place of the application; both say so.
+  const isSent = server !== "haproxy" && (server !== "h2o" || (mountOf(flags, pool) ?? "") !== "");
+  if (isSent) {
+    notes.push(
+      `the files in ${beside} are for every visitor; --no-root leaves them out, --root chooses another folder`,
+    );
+  }
   return beside;
 }
 
@@ -341,15 +345,15 @@ function webSocketOf(
 /** Root's web server starts as root, and its workers must be somebody else. */
 function standaloneOf(
   { standalone }: SiteFlags,
-  cwd: string,
-  uid: number,
+  { server, cwd, uid }: SiteSources,
   notes: string[],
 ): Standalone | undefined {
   if (standalone === undefined) return undefined;
   const folder = resolve(cwd, standalone);
   if (folder === "/") throw wrong("--standalone /: give a folder of its own, for all that the server writes");
   const nobody: Standalone = { folder, user: undefined, group: undefined, modules: undefined };
-  if (uid !== 0) return nobody;
+  // Caddy stays who it was started as.
+  if (uid !== 0 || server === "caddy") return nobody;
   const user = SERVER_USERS.find((name) => isThere(() => findAccount(name)));
   if (user === undefined) return nobody;
   notes.push(`its workers become ${user}, who needs to reach ${folder}`);

@@ -1,5 +1,16 @@
 /** Files that a command makes: printed, or written with `--output` or `--write`, and then what to do with them. */
-import { chmodSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { SettingError } from "../base/errors.ts";
 import type { GeneratedFile, Step } from "../generate/model.ts";
@@ -55,21 +66,48 @@ function write(made: Made, folder: string, isForced: boolean): ReadonlySet<strin
   const places = made.files.map((file) => [placeOf(made, file, folder), file] as const);
   const unchanged = new Set(places.filter(([place, file]) => isThere(place, file)).map(([place]) => place));
   const wanted = places.filter(([place]) => !unchanged.has(place));
-  const taken = wanted.find(([place]) => statSync(place, { throwIfNoEntry: false }) !== undefined);
+  const taken = wanted.find(([place]) => isTaken(place));
   if (taken !== undefined && !isForced) {
     throw new SettingError("ERR_POSTERN_BAD_SETTING", `${taken[0]} is there already; --force replaces it`);
   }
-  for (const [place, { mode, text }] of wanted) {
-    try {
-      mkdirSync(dirname(place), { recursive: true });
-      writeFileSync(place, text, { mode });
-      // The mode above is less the umask, and not used for a file that is there.
-      chmodSync(place, mode);
-    } catch (error) {
-      throw cannotWrite(place, error as NodeJS.ErrnoException);
-    }
-  }
+  writeAll(wanted);
   return unchanged;
+}
+
+/** A link counts, also one that leads nowhere: it is not followed to a place that nobody has named. */
+function isTaken(place: string): boolean {
+  try {
+    return lstatSync(place, { throwIfNoEntry: false }) !== undefined;
+  } catch (error) {
+    throw cannotWrite(place, error as NodeJS.ErrnoException);
+  }
+}
+
+/** Each beside its place, and when all are there, each into it: a file that cannot be written leaves none half done. */
+function writeAll(wanted: readonly (readonly [string, GeneratedFile])[]): void {
+  const made: [from: string, to: string][] = [];
+  let at = "";
+  try {
+    for (const [place, { mode, text }] of wanted) {
+      at = place;
+      mkdirSync(dirname(place), { recursive: true });
+      // What a link leads to is replaced, and the link stays.
+      const to = existsSync(place) ? realpathSync(place) : place;
+      if (existsSync(to) && !statSync(to).isFile()) throw new Error("that is no file");
+      const from = `${to}.${process.pid}.new`;
+      writeFileSync(from, text, { mode, flag: "wx" });
+      made.push([from, to]);
+      // The mode above is less the umask.
+      chmodSync(from, mode);
+    }
+    for (const [from, to] of made) {
+      at = to;
+      renameSync(from, to);
+    }
+  } catch (error) {
+    for (const [from] of made) rmSync(from, { force: true });
+    throw cannotWrite(at, error as NodeJS.ErrnoException);
+  }
 }
 
 function isThere(place: string, { mode, text }: GeneratedFile): boolean {
@@ -83,7 +121,11 @@ function isThere(place: string, { mode, text }: GeneratedFile): boolean {
 function cannotWrite(path: string, error: NodeJS.ErrnoException): SettingError {
   const isForbidden = error.code === "EACCES" || error.code === "EPERM" || error.code === "EROFS";
   const remedy = isForbidden ? "; use sudo, or write into a folder of your own with --output" : "";
-  const reason = isForbidden ? "permission denied" : error.message;
+  const reason = isForbidden
+    ? "permission denied"
+    : error.code === "ENOTDIR"
+      ? "one of the folders above it is a file"
+      : error.message;
   return new SettingError("ERR_POSTERN_BAD_SETTING", `cannot write ${path}: ${reason}${remedy}`, {
     cause: error,
   });
@@ -105,5 +147,7 @@ function report(made: Made, folder: string, unchanged: ReadonlySet<string>): str
 function copyCommand(made: Made, folder: string): string {
   const tops = made.files.map(({ path }) => path.slice(made.folder.length + 1).split("/")[0] ?? "");
   const target = made.folder === "" ? "/" : `${shWord("folder", made.folder)}/`;
-  return `cp -R ${[...new Set(tops)].map((top) => shWord("folder", join(folder, top))).join(" ")} ${target}`;
+  // The folder may be one that its package does not make, such as /etc/caddy/conf.d.
+  const prepare = existsSync(made.folder || "/") ? "" : `mkdir -p ${shWord("folder", made.folder)} && `;
+  return `${prepare}cp -R ${[...new Set(tops)].map((top) => shWord("folder", join(folder, top))).join(" ")} ${target}`;
 }

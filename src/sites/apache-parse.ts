@@ -24,13 +24,14 @@ export function parseApache(text: string): Directive[] {
   const directives: Directive[] = [];
   const open: Section[] = [];
   for (const { line, content } of logicalLines(text)) {
-    const section = /^<\s*(\/?)([A-Za-z]\w*)\s*(.*?)>?\s*$/s.exec(content);
+    const section = /^<\s*(\/?)([A-Za-z]\w*)\s*(.*)$/s.exec(content);
     if (section === null) {
       const [name = "", ...args] = words(content);
       directives.push({ name: name.toLowerCase(), args, line, within: [...open] });
       continue;
     }
-    const [, slash, title = "", rest = ""] = section;
+    const [, slash, title = "", tail = ""] = section;
+    const rest = tail.endsWith(">") ? tail.slice(0, -1) : tail;
     const name = title.toLowerCase();
     if (slash === "") {
       open.push({ name, args: words(rest), line });
@@ -52,12 +53,12 @@ function* logicalLines(text: string): Generator<{ line: number; content: string 
   const lines = text.replace(/^\uFEFF/, "").split(/\r?\n/);
   for (let at = 0; at < lines.length; at++) {
     const line = at + 1;
-    let content = lines[at] ?? "";
-    while (content.endsWith("\\") && at + 1 < lines.length) {
+    const pieces = [lines[at] ?? ""];
+    while (pieces.at(-1)?.endsWith("\\") === true && at + 1 < lines.length) {
       at++;
-      content = content.slice(0, -1) + (lines[at] ?? "");
+      pieces.push(pieces.pop()?.slice(0, -1) ?? "", lines[at] ?? "");
     }
-    content = content.trim();
+    const content = pieces.join("").trim();
     if (content !== "" && !content.startsWith("#")) yield { line, content };
   }
 }

@@ -52,10 +52,19 @@ function attachedBy(site: Site): Attached {
   }
 }
 
-/** Debian's ports.conf has these two. */
+/** Debian's ports.conf has these two. Another port may be that of several sites, and Apache takes one `Listen` only. */
 function listenLines({ listen, tls }: Site): string[] {
   if (listen.port === 80 || (listen.port === 443 && tls !== undefined)) return [];
-  return [`Listen ${listenAddress(listen)}`, ""];
+  const address = listenAddress(listen);
+  const mark = `postern_listens_${address.replace(/[^A-Za-z0-9]+/g, "_")}`;
+  return [
+    "# once, however many sites are at this port",
+    `<IfDefine !${mark}>`,
+    `    Define ${mark}`,
+    `    Listen ${address}`,
+    "</IfDefine>",
+    "",
+  ];
 }
 
 function listenAddress({ host, port }: Site["listen"]): string {

@@ -34,7 +34,7 @@ export function addressFindings(
         "address-differs",
         "error",
         line,
-        `requests go to ${text}, and the application listens at ${addresses.map(printAddress).join(", ")}`,
+        `requests go to ${text.startsWith("/") ? `unix:${text}` : text}, and the application listens at ${addresses.map(printAddress).join(", ")}`,
         remedy(first),
       ),
     );

@@ -6,6 +6,7 @@
 import { caddyImport, caddyPattern, caddySocket, caddyWord } from "./caddy-words.ts";
 import type { GeneratedSite, Site, StaticFiles, WebSocketRoute } from "./model.ts";
 import { hostAndPort, madeBy, reachable, refused } from "./parts.ts";
+import { shellWord } from "./shell.ts";
 
 /** DOCUMENT_ROOT of an application without files: Caddy would take the folder it was started in. */
 const NO_FILES = "/var/empty";
@@ -209,18 +210,16 @@ function passwordSteps({ passwords }: Site): GeneratedSite["steps"] {
   return [
     {
       what: "install",
-      command: `sed -n 's/^\\([^: ]*\\):\\(\\$2[aby]\\$.*\\)$/\\1 \\2/p' ${from} > ${to}`,
+      command: `sed -n 's|^\\([[:alnum:]_.@+-]\\{1,\\}\\):\\(\\$2[aby]\\$[[:alnum:]./$]\\{1,\\}\\)$|\\1 \\2|p' ${from} > ${to}`,
     },
   ];
 }
 
 function notesOn(site: Site): string[] {
-  const { application, isKeptAlive, isMultiplexed, sendFile, passwords, tls, listen, standalone } = site;
-  const notes: string[] = [];
-  if (isKeptAlive) notes.push("--keep-alive: Caddy opens a connection for each request; it is left out");
-  notes.push(
-    "--timeout: Caddy has no limit for silence alone; Postern ends requests that take too long (--request-terminate-timeout)",
-  );
+  const { application, isMultiplexed, sendFile, passwords, tls, listen, standalone } = site;
+  const notes = [
+    "Caddy opens a connection for each request, and has no limit for silence alone: Postern ends requests that take too long (--request-terminate-timeout)",
+  ];
   if (isMultiplexed) notes.push("--multiplex: Caddy sends one request on each connection; it is left out");
   if (sendFile.length > 0)
     notes.push(
@@ -238,10 +237,6 @@ function notesOn(site: Site): string[] {
       "with Caddy 2.7 or newer, take the # off request_buffers: it lets uploads without a length through",
     );
   return notes;
-}
-
-function shellWord(text: string): string {
-  return /^[A-Za-z0-9_./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }
 
 function block(head: string, lines: readonly string[]): string[] {

@@ -196,35 +196,35 @@ function keysBelow(parent: string, keys: Keys): string[] {
 function notesOf(site: Site): string[] {
   const { application, publicFolder, passwords, sendFile, serverNames, standalone, statics } = site;
   const notes = [
-    "Cherokee is not among the servers that Postern is tested behind: this is made after a file that 1.2.104 has loaded, and its traffic is replayed from recordings.",
-    "Behind Cherokee URLs arrive decoded (%2F is a slash), chunked uploads arrive broken, unknown methods get 405, and each request is a connection of its own.",
+    "Cherokee is not among the servers that Postern is tested behind: this is made after a file that 1.2.104 has loaded, and its traffic is replayed from recordings",
+    "behind Cherokee URLs arrive decoded (%2F is a slash), chunked uploads arrive broken, unknown methods get 405, and each request is a connection of its own",
   ];
   if (standalone === undefined) {
     notes.push(
-      `This is a whole cherokee.conf, which cherokee-admin will write anew: to keep what is there, take over the lines of the rules and sources under numbers that are free, in the virtual server of ${serverNames[0]}.`,
+      `this is a whole cherokee.conf, which cherokee-admin will write anew: to keep what is there, take over the lines of the rules and sources under numbers that are free, in the virtual server of ${serverNames[0]}`,
     );
   }
   if (application.kind === "spawned") {
     notes.push(
-      `Cherokee passes no socket: ${application.program} has to listen on what POSTERN_BIND says, as \`exec postern serve app.js\` does.`,
-      "If it is not there after 30 s, Cherokee starts another one; the second ends by itself as long as the first lives.",
+      `Cherokee passes no socket: ${application.program} has to listen on what POSTERN_BIND says, as \`exec postern serve app.js\` does`,
+      "if it is not there after 30 s, Cherokee starts another one; the second ends by itself as long as the first lives",
     );
   }
   if (publicFolder !== undefined && statics.length === 0) {
     notes.push(
-      "Cherokee asks for no files before it asks the application: name those it is to send with --static.",
+      "Cherokee asks for no files before it asks the application: name those it is to send with --static",
     );
   }
   if (statics.length > 0)
-    notes.push("The rules for static files follow Cherokee's documentation and were not tried.");
+    notes.push("the rules for static files follow Cherokee's documentation and were not tried");
   if (passwords !== undefined) {
     notes.push(
-      "The lines about passwords follow Cherokee's documentation; what it sends then was recorded (REMOTE_USER).",
+      "the lines about passwords follow Cherokee's documentation; what it sends then was recorded (REMOTE_USER)",
     );
   }
-  if (sendFile.length > 0) notes.push("--send-file: behind Cherokee Postern sends the files itself.");
+  if (sendFile.length > 0) notes.push("--send-file: behind Cherokee Postern sends the files itself");
   if (site.maxBodyBytes > 0)
-    notes.push("--max-body is left out: set a limit in cherokee-admin if you need one.");
-  if (site.isMultiplexed) notes.push("Cherokee sends one request per connection: there is no multiplexing.");
+    notes.push("--max-body is left out: set a limit in cherokee-admin if you need one");
+  if (site.isMultiplexed) notes.push("Cherokee sends one request per connection: there is no multiplexing");
   return notes;
 }

@@ -6,6 +6,7 @@ import type { Step } from "../generate/model.ts";
 import { h2oShellWord, h2oSocketUrl, h2oText } from "./h2o-words.ts";
 import type { GeneratedSite, Site, Spawned, WebSocketRoute } from "./model.ts";
 import { hostAndPort, madeBy, reachable, refused } from "./parts.ts";
+import { writableSteps } from "./shell.ts";
 
 /** Who h2o's workers are in Debian. */
 const DEBIAN_USER = "debian-h2o";
@@ -50,7 +51,7 @@ export function h2oSite(site: Site): GeneratedSite {
     files: [{ path, mode: 0o644, text: `${lines.join("\n")}\n` }],
     check,
     run: standalone === undefined ? undefined : ["h2o", "-m", "worker", "-c", path],
-    steps: standalone === undefined ? steps : [],
+    steps: standalone === undefined ? steps : writableSteps(standalone),
     notes: notesOn(site),
   };
 }
@@ -76,9 +77,9 @@ function listenLines({ listen, tls }: Site): string[] {
 /** h2o takes the longest of the paths that a URL is below, and asks its handlers in their order. */
 function pathLines(site: Site): string[] {
   const { mount, publicFolder, statics, webSocket, passwords } = site;
-  const paths: [path: string, handlers: string[][]][] = [];
-  if (publicFolder !== undefined && mount !== "") paths.push(["/", [fileLines(publicFolder)]]);
-  for (const { url, folder } of statics) paths.push([url, [fileLines(folder)]]);
+  const paths: [path: string, handlers: (readonly string[])[]][] = [];
+  if (publicFolder !== undefined && mount !== "") paths.push(["/", [HIDDEN, fileLines(publicFolder)]]);
+  for (const { url, folder } of statics) paths.push([url, [HIDDEN, fileLines(folder)]]);
   if (webSocket !== undefined) paths.push([webSocket.url, [webSocketLines(site, webSocket)]]);
   paths.push([mount === "" ? "/" : mount, [applicationLines(site)]]);
   return paths.flatMap(([path, handlers]) => [
@@ -88,6 +89,20 @@ function pathLines(site: Site): string[] {
     ),
   ]);
 }
+
+/**
+ * 404 for files whose names begin with a dot, which h2o would send like any other; 399 goes on to the next handler. h2o
+ * tells the path as it was written; where it cuts one in the middle of a %2f, what is left begins with no slash.
+ */
+const HIDDEN: readonly string[] = [
+  "mruby.handler: |",
+  "    lambda do |env|",
+  '      path = env["PATH_INFO"].downcase.gsub("%2e", ".").gsub("%2f", "/")',
+  '      hidden = path.split("/").any? { |name| name[0] == "." && ![".", "..", ".well-known"].include?(name) }',
+  '      odd = path != "" && path[0] != "/"',
+  "      [hidden || odd ? 404 : 399, {}, []]",
+  "    end",
+];
 
 function fileLines(folder: string): string[] {
   return [`file.dir: ${h2oText(folder)}`];
@@ -163,7 +178,6 @@ function webSocketLines({ mount }: Site, { url, address }: WebSocketRoute): stri
 function notesOn({
   mount,
   publicFolder,
-  statics,
   sendFile,
   isMultiplexed,
   isStreaming,
@@ -181,9 +195,6 @@ function notesOn({
     notes.push(
       "--root: h2o cannot look for a file before it asks the application; name the folders of files with --static",
     );
-  }
-  if (publicFolder !== undefined || statics.length > 0) {
-    notes.push("h2o sends hidden files, such as .env, like any other: keep them out of these folders");
   }
   if (sendFile.length > 0) {
     notes.push("--send-file: h2o sends no files for an application; leave it out of Postern's settings, too");

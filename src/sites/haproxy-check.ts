@@ -4,6 +4,7 @@
  */
 import { printAddress } from "../base/address.ts";
 import { addressFindings, bodyFindings, finding, meant } from "./balancer-findings.ts";
+import { outsideFinding, rootOf } from "./haproxy-chroot.ts";
 import { type HaproxyLine, type HaproxySection, parseHaproxy } from "./haproxy-parse.ts";
 import { haproxyPattern } from "./haproxy-words.ts";
 import type { Expected, Finding } from "./model.ts";
@@ -16,13 +17,14 @@ export function checkHaproxy(text: string, expected: Expected): Finding[] {
   const speaking = proxies.filter(
     (proxy) => has(proxy.all, "use-fcgi-app") || serversOf(proxy).some(speaksFastCgi),
   );
-  const backends = meant(speaking, addressesOf, expected);
+  const root = rootOf(sections, expected);
+  const backends = meant(speaking, (backend) => addressesOf(backend, root), expected);
   if (backends.length === 0) return [nothingPassed()];
   const apps = everyApp.filter(({ name }) =>
     backends.some(({ all }) => has(all, "use-fcgi-app", name) || !has(all, "use-fcgi-app")),
   );
   return [
-    ...backends.flatMap((backend) => checkBackend(backend, everyApp, expected)),
+    ...backends.flatMap((backend) => checkBackend(backend, everyApp, root, expected)),
     ...apps.flatMap((app) => checkApp(app, expected)),
     ...checkFrontends(sections, backends, expected),
     ...apps.flatMap((app) => users(app, sections, backends)),
@@ -42,6 +44,7 @@ function nothingPassed(): Finding {
 function checkBackend(
   backend: HaproxySection,
   apps: readonly HaproxySection[],
+  root: string,
   expected: Expected,
 ): Finding[] {
   const found: Finding[] = [];
@@ -79,7 +82,11 @@ function checkBackend(
       ),
     );
   }
-  const destinations = servers.map((server) => ({ text: addressOf(server), line: server.line }));
+  const lost = servers.map((server) => outsideFinding(pathOf(server), root, server.line, expected));
+  found.push(...lost.filter((one) => one !== undefined));
+  const destinations = servers
+    .filter((_, index) => lost[index] === undefined)
+    .map((server) => ({ text: addressOf(server, root), line: server.line }));
   found.push(
     ...addressFindings(destinations, expected, (address) => {
       const text = address.kind === "unix" ? `unix@${address.path}` : printAddress(address);
@@ -315,10 +322,16 @@ function has(lines: readonly HaproxyLine[], ...wanted: readonly string[]): boole
   return lines.some(({ words }) => wanted.every((word, index) => words[index] === word));
 }
 
-function addressesOf(backend: HaproxySection): string[] {
-  return serversOf(backend).map(addressOf);
+/** As HAProxy finds them, and as they are written. */
+function addressesOf(backend: HaproxySection, root: string): string[] {
+  return serversOf(backend).flatMap((server) => [addressOf(server, root), pathOf(server)]);
 }
 
-function addressOf({ words }: HaproxyLine): string {
+function addressOf(server: HaproxyLine, root: string): string {
+  const text = pathOf(server);
+  return text.startsWith("/") ? root + text : text;
+}
+
+function pathOf({ words }: HaproxyLine): string {
   return (words[2] ?? "").replace(/^(?:unix|ipv4|ipv6)@/, "");
 }

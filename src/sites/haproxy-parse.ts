@@ -1,5 +1,5 @@
 /** HAProxy's configuration as sections of lines of words, each proxy with the `defaults` that hold for it. */
-import { refused } from "./parts.ts";
+import { quoted as inQuotes, refused } from "./parts.ts";
 
 export interface HaproxyLine {
   readonly words: readonly string[];
@@ -50,7 +50,7 @@ export function parseHaproxy(text: string): HaproxySection[] {
     if (!SECTIONS.has(kind)) {
       if (sections.length === 0) {
         throw refused(
-          `line ${line}: ${kind} stands before any section; this is not a configuration of HAProxy`,
+          `line ${line}: ${inQuotes(kind)} stands before any section; this is not a configuration of HAProxy`,
         );
       }
       lines.push({ words, line });

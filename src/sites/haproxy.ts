@@ -4,9 +4,11 @@
  */
 
 import type { Step } from "../generate/model.ts";
+import { DEBIAN_ROOT, isOutside, pathInside } from "./haproxy-chroot.ts";
 import { haproxyBelow, haproxyPattern, haproxySocket, haproxyWord } from "./haproxy-words.ts";
 import type { GeneratedSite, Site, Tls } from "./model.ts";
 import { hostAndPort, madeBy, reachable, refused } from "./parts.ts";
+import { shellWord } from "./shell.ts";
 
 /** HAProxy wants a document root, also for an application without files. */
 const NO_FILES = "/var/empty";
@@ -149,27 +151,31 @@ function backendSection(site: Site): string[] {
 }
 
 /** @throws {SettingError} for an application that the web server is to start */
-function serversOf({ application }: Site): string[] {
+function serversOf(site: Site): string[] {
+  const { application } = site;
   if (application.kind === "spawned") {
     throw refused(
       "--spawn: HAProxy starts no programs; run the application by itself (postern serve) and give its address with --bind",
     );
   }
-  return reachable("haproxy", application.addresses).map((address) =>
-    address.kind === "unix" ? haproxySocket(address.path) : hostAndPort(address),
-  );
+  return reachable("haproxy", application.addresses).map((address) => serverAddress(site, address));
 }
 
-function webSocketSection({ name, webSocket, passwords }: Site): string[] {
+/** A socket below Debian's `chroot` goes by its path in there. */
+function serverAddress({ standalone }: Site, address: ReturnType<typeof reachable>[number]): string {
+  if (address.kind !== "unix") return hostAndPort(address);
+  return haproxySocket(standalone === undefined ? pathInside(address.path) : address.path);
+}
+
+function webSocketSection(site: Site): string[] {
+  const { name, webSocket, passwords } = site;
   if (webSocket === undefined) return [];
   if (webSocket.address === undefined) {
     throw refused(
       "--websocket: HAProxy carries no WebSocket inside FastCGI; start the application with --ws-http ADDRESS and give that address here",
     );
   }
-  const [server] = reachable("haproxy", [webSocket.address]).map((one) =>
-    one.kind === "unix" ? haproxySocket(one.path) : hostAndPort(one),
-  );
+  const [server] = reachable("haproxy", [webSocket.address]).map((one) => serverAddress(site, one));
   const lines = [
     "mode http",
     "timeout connect 5s",
@@ -216,11 +222,12 @@ function fileSteps({ name, tls, passwords }: Site): Step[] {
   if (tls !== undefined && needsKeyLink(tls)) {
     steps.push({
       what: "install",
-      command: `ln -s ${shellWord(tls.key)} ${shellWord(`${tls.certificate}.key`)}`,
+      command: `ln -sf ${shellWord(tls.key)} ${shellWord(`${tls.certificate}.key`)}`,
     });
   }
   if (passwords !== undefined) {
-    const lines = `s/^\\([^: ]*\\):\\(\\$.*\\)$/    user \\1 password \\2/p`;
+    // Plain names only: in a userlist # begins a comment, and a user without a password would be left.
+    const lines = `s|^\\([[:alnum:]_.@+-]\\{1,\\}\\):\\(\\$[[:alnum:]./$=,]\\{1,\\}\\)$|    user \\1 password \\2|p`;
     const list = `{ echo 'userlist ${name}'; sed -n '${lines}' ${shellWord(passwords)}; }`;
     steps.push({ what: "install", command: `${list} > ${shellWord(`${passwords}.cfg`)}` });
   }
@@ -250,10 +257,12 @@ function notesOn(site: Site): string[] {
     isKeptAlive,
     passwords,
     standalone,
+    application,
+    webSocket,
   } = site;
   const notes: string[] = [];
   if (statics.length > 0 || publicFolder !== undefined)
-    notes.push("HAProxy sends no files: the application answers for these, too");
+    notes.push("HAProxy sends no files: the application has to answer for those of --root and --static, too");
   if (sendFile.length > 0)
     notes.push(
       "--send-file: HAProxy sends no files for an application; leave it out of Postern's settings, too",
@@ -262,6 +271,7 @@ function notesOn(site: Site): string[] {
   if (isMultiplexed)
     notes.push(
       "--multiplex: HAProxy 2.6 answers 500 to some requests under load, 3.2 does not; and a visitor who reads slowly holds up whoever shares a connection with him",
+      `--multiplex: HAProxy begins up to ${MULTIPLEXED_REQUESTS} requests on a connection whatever the application says: leave its maxRequestsPerConnection (100) at that or more`,
     );
   if (maxBodyBytes > 0)
     notes.push(
@@ -273,16 +283,18 @@ function notesOn(site: Site): string[] {
     notes.push(
       `HAProxy reads no password files: it is given ${passwords}.cfg with a userlist, which the command makes from ${passwords}; the hashes must be those of crypt(3), as htpasswd -2, -5 and -B write them`,
     );
+  const addresses = application.kind === "external" ? application.addresses : [];
+  const sockets = [...addresses, ...(webSocket?.address === undefined ? [] : [webSocket.address])];
+  if (standalone === undefined && sockets.some(isOutside))
+    notes.push(
+      `Debian's haproxy.cfg has chroot ${DEBIAN_ROOT}, and HAProxy finds no socket outside of that folder: 503 for each request. Let Postern listen on 127.0.0.1:9000 or in that folder (--bind unix:${DEBIAN_ROOT}/${site.name}.sock --listen-group haproxy), or take the line out`,
+    );
   if (standalone === undefined)
     notes.push(
       "a port can be in one frontend only: if there is one for it already, move the lines of this one between its lines",
       "the file is given to HAProxy by EXTRAOPTS in /etc/default/haproxy; when that is set already, add -f /etc/haproxy/conf.d to it",
     );
   return notes;
-}
-
-function shellWord(text: string): string {
-  return /^[A-Za-z0-9_./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }
 
 function section(head: string, lines: readonly string[]): string[] {

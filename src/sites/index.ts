@@ -26,6 +26,11 @@ export { APACHE_MODULES, WEB_SERVERS } from "./model.ts";
  */
 export function generateSite(server: WebServerName, site: Site): GeneratedSite {
   checkSite(site);
+  // Some servers take the first URL that fits, others the longest.
+  return written(server, { ...site, statics: [...site.statics].sort((a, b) => b.url.length - a.url.length) });
+}
+
+function written(server: WebServerName, site: Site): GeneratedSite {
   switch (server) {
     case "nginx":
       return nginxSite(site);

@@ -19,6 +19,7 @@ import {
 } from "./lighttpd-words.ts";
 import type { GeneratedSite, Site, Standalone, Tls } from "./model.ts";
 import { hostAndPort, madeBy } from "./parts.ts";
+import { writableSteps } from "./shell.ts";
 
 const MAIN = "/etc/lighttpd/lighttpd.conf";
 
@@ -79,7 +80,7 @@ export function lighttpdSite(site: Site): GeneratedSite {
             { what: "check", command: `lighttpd -tt -f ${MAIN}` },
             { what: "reload", command: "systemctl reload lighttpd" },
           ]
-        : [],
+        : writableSteps(standalone),
     notes: notesOf(site),
   };
 }
@@ -219,10 +220,8 @@ function streamingLines({ isStreaming }: Site): string[] {
   ];
 }
 
-function authLines({ passwords, mount, name }: Site): string[] {
+function authLines({ passwords, name }: Site): string[] {
   if (passwords === undefined) return [];
-  // "" and not "/": where another file has loaded mod_fastcgi before mod_auth, the path is empty by now.
-  const where = lighttpdString("--mount", mount);
   const rule = lighttpdMap("password", [
     ["method", "basic"],
     ["realm", name],
@@ -231,7 +230,9 @@ function authLines({ passwords, mount, name }: Site): string[] {
   return [
     'auth.backend = "htpasswd"',
     `auth.backend.htpasswd.userfile = ${lighttpdString("--passwords", passwords)}`,
-    `auth.require = ( ${where} => ${rule} )`,
+    // For the whole site, its files and WebSockets too. "" and not "/": where another file has loaded mod_fastcgi before
+    // mod_auth, the path is empty by now.
+    `auth.require = ( "" => ${rule} )`,
   ];
 }
 
@@ -264,49 +265,49 @@ function notesOf(site: Site): string[] {
         ? `base: "${encodeURI(mount)}" in the .fcgi file`
         : `--base ${encodeURI(mount)}`;
     notes.push(
-      `lighttpd passes ${mount} without a slash as if it were a page of the root: tell Postern the mount, with ${how}.`,
+      `lighttpd passes ${mount} without a slash as if it were a page of the root: tell Postern the mount, with ${how}`,
     );
     if (publicFolder !== undefined && statics.length === 0) {
       notes.push(
-        `Below a mount lighttpd asks for no files before it asks the application: name those it is to send with --static.`,
+        `below a mount lighttpd asks for no files before it asks the application: name those it is to send with --static`,
       );
     }
   } else if (hasScript(site)) {
     notes.push(
-      `Files of ${publicFolder} come before the application: what is none is rewritten to ${scriptOf(site)}, a name that visitors do not see.`,
+      `files of ${publicFolder} come before the application: what is none is rewritten to ${scriptOf(site)}, a name that visitors do not see`,
     );
   }
   if (application.kind === "spawned") {
     notes.push(
-      `lighttpd starts the program as its own user, which must be allowed to make ${application.socket}-0 and to read the application.`,
-      "lighttpd waits for no program that it stops, and kills none: Postern ends by itself once its requests are done.",
+      `lighttpd starts the program as its own user, which must be allowed to make ${application.socket}-0 and to read the application`,
+      "lighttpd waits for no program that it stops, and kills none: Postern ends by itself once its requests are done",
     );
   }
   if (sendFile.some(({ url }) => url !== undefined)) {
     notes.push(
-      "For lighttpd write --send-file with the folder alone: it takes the path of the file, not a URL.",
+      "for lighttpd write --send-file with the folder alone: it takes the path of the file, not a URL",
     );
   }
   if (site.isStreaming) {
-    notes.push("With request streaming lighttpd answers a chunked upload 411 unless it comes at once.");
+    notes.push("with request streaming lighttpd answers a chunked upload 411 unless it comes at once");
   }
   if (webSocket !== undefined && webSocket.address === undefined) {
     notes.push(
-      "WebSocket inside FastCGI needs lighttpd 1.4.74 or newer; an older one ignores the word: use --ws-http.",
+      "WebSocket inside FastCGI needs lighttpd 1.4.74 or newer; an older one ignores the word: use --ws-http",
     );
   }
   if (site.passwords !== undefined && site.standalone === undefined) {
     notes.push(
-      "mod_auth belongs before mod_fastcgi in server.modules: lighttpd warns if another file names the latter first. This site asks for its passwords either way.",
+      "mod_auth belongs before mod_fastcgi in server.modules: lighttpd warns if another file names the latter first. This site asks for its passwords either way",
     );
   }
   if (tls !== undefined) {
     notes.push(
       site.standalone === undefined
         ? 'TLS needs the package lighttpd-mod-openssl; if another file has a block for the same $SERVER["socket"], take this one out.'
-        : "TLS needs the package lighttpd-mod-openssl.",
+        : "TLS needs the package lighttpd-mod-openssl",
     );
   }
-  if (site.isMultiplexed) notes.push("lighttpd sends one request per connection: there is no multiplexing.");
+  if (site.isMultiplexed) notes.push("lighttpd sends one request per connection: there is no multiplexing");
   return notes;
 }

@@ -70,18 +70,16 @@ type Rule = (pass: Pass, checked: Checked) => Finding[];
 
 const RULES: readonly Rule[] = [
   /** A path that nginx takes for the name of a host. */
-  ({ line, target }) =>
-    target.startsWith("/")
-      ? [
-          {
-            rule: "address-without-unix",
-            severity: "error",
-            line,
-            what: `${target} is taken for the name of a host; nginx does not start`,
-            remedy: `fastcgi_pass unix:${target};`,
-          },
-        ]
-      : [],
+  ({ line, target, addresses, upstream }) =>
+    addresses
+      .filter((address) => address.startsWith("/"))
+      .map((address) => ({
+        rule: "address-without-unix",
+        severity: "error",
+        line,
+        what: `${address} is taken for the name of a host${upstream ? ` in upstream ${target}` : ""}; nginx does not start`,
+        remedy: `${upstream ? "server" : "fastcgi_pass"} unix:${address};`,
+      })),
 
   ({ place, line, target }) =>
     /\$/.test(target) && !target.startsWith("unix:") && inForce(place, "resolver") === undefined

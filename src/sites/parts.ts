@@ -1,7 +1,7 @@
 /** What the configurations of several web servers have in common: checks of the site, the head line, small words. */
 import type { Address } from "../base/address.ts";
 import { SettingError } from "../base/errors.ts";
-import { clip } from "../base/text.ts";
+import { clip, escapeControls } from "../base/text.ts";
 import type { Site, WebServerName } from "./model.ts";
 
 /** @throws {SettingError} */
@@ -37,13 +37,59 @@ export function checkSite(site: Site): void {
   if (!isWhole(site.timeoutSeconds, 1, LONGEST_SECONDS)) {
     throw refused(`--timeout ${site.timeoutSeconds}: whole seconds from 1 to ${LONGEST_SECONDS} (24 days)`);
   }
+  checkPlaces(site);
   checkApplication(site);
+  if (site.webSocket?.address?.kind === "tcp") checkTcp("--ws-http", site.webSocket.address);
   for (const [what, text] of textsOf(site)) {
-    if (/[\u0000-\u001f\u007f]/.test(text)) {
+    if (UNWRITABLE.test(text)) {
       throw refused(
-        `${what}: ${quoted(text)} holds a line break or another control character, which no configuration can hold`,
+        `${what}: ${quoted(text)} holds a line break, another control character or one that is not UTF-8, which no configuration can hold`,
       );
     }
+  }
+}
+
+/** Control characters, all that YAML takes for a line break, and what stands where bytes were no UTF-8. */
+const UNWRITABLE = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\ufeff\ufffd]|\p{Surrogate}/u;
+
+/** What servers would disagree on, or show to everybody. */
+function checkPlaces({
+  mount,
+  statics,
+  sendFile,
+  webSocket,
+  publicFolder,
+  passwords,
+  tls,
+  standalone,
+}: Site): void {
+  const taken = new Set<string>();
+  const socketUrl = webSocket?.url.replace(/\/$/, "") ?? mount;
+  for (const url of [...statics, ...sendFile].map((one) => one.url)) {
+    if (url === undefined) continue;
+    if (taken.has(url)) throw refused(`${quoted(url)} is given to two folders: one URL leads to one`);
+    taken.add(url);
+    const covered = [mount, socketUrl].find((path) => path !== "" && `${path}/`.startsWith(url));
+    if (covered !== undefined) {
+      throw refused(
+        `${quoted(url)} is given to a folder, and what is below it would include the application at ${quoted(covered)}; use another URL`,
+      );
+    }
+  }
+  const secrets = [
+    ["--passwords", passwords],
+    ["--key", tls?.key],
+    ["--standalone", standalone?.folder],
+  ] as const;
+  const folders = [publicFolder, ...statics.map(({ folder }) => folder)];
+  for (const [what, path] of secrets) {
+    const shown = folders.find(
+      (folder) => folder !== undefined && path?.startsWith(`${folder.replace(/\/$/, "")}/`),
+    );
+    if (shown === undefined && (path === undefined || !folders.includes(path))) continue;
+    throw refused(
+      `${what} ${quoted(path ?? "")}: the web server would send it to everybody, with the files of ${quoted(shown ?? path ?? "")}; put it elsewhere`,
+    );
   }
 }
 
@@ -86,15 +132,15 @@ function checkApplication({ application }: Site): void {
     );
   }
   for (const address of application.addresses) {
-    if (
-      address.kind === "tcp" &&
-      ((address.host !== "" && !isHost(address.host)) || !isWhole(address.port, 1, 65_535))
-    ) {
-      throw refused(
-        `--bind ${quoted(hostAndPort(address))}: a host name or an IP address, and a port from 1 to 65535`,
-      );
-    }
+    if (address.kind === "tcp") checkTcp("--bind", address);
   }
+}
+
+function checkTcp(what: string, address: { readonly host: string; readonly port: number }): void {
+  if ((address.host === "" || isHost(address.host)) && isWhole(address.port, 1, 65_535)) return;
+  throw refused(
+    `${what} ${quoted(hostAndPort(address))}: a host name or an IP address, and a port from 1 to 65535`,
+  );
 }
 
 function isHost(text: string): boolean {
@@ -118,7 +164,9 @@ function textsOf(site: Site): [what: string, text: string][] {
     ["--standalone", standalone?.folder],
     ["--standalone: user", standalone?.user],
     ["--standalone: group", standalone?.group],
+    ["--standalone: modules", standalone?.modules],
     ["--websocket", webSocket?.url],
+    ["--ws-http", webSocket?.address?.kind === "unix" ? webSocket.address.path : undefined],
     ...site.statics.flatMap(({ url, folder }): [string, string][] => [
       ["--static", url],
       ["--static", folder],
@@ -170,5 +218,5 @@ export function refused(message: string): SettingError {
 
 /** A text of the user's in a message. */
 export function quoted(text: string): string {
-  return clip(JSON.stringify(text), 100);
+  return clip(escapeControls(JSON.stringify(text.slice(0, 200))), 100);
 }

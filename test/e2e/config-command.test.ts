@@ -1,5 +1,15 @@
 /** `postern config <server>` as people use it: printed, written, started, and compared with what is there. */
-import { chmodSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { WEB_SERVERS } from "../../src/sites/index.ts";
@@ -83,7 +93,7 @@ describe("the text", () => {
     [["nginx", "--json"], /--json without --check/],
     [["nginx", "--module", "fcgid"], /unknown option '--module'/],
     [["nginx", "--mount", "/a b"], /--mount "\/a b": a URL path such as \/app/],
-    [["nginx", "--check", "gone.conf"], /--check gone\.conf: ENOENT/],
+    [["nginx", "--check", "gone.conf"], /--check gone\.conf: there is no such file/],
   ])("is refused in a sentence: %j", async (args, says) => {
     const { code, stdout, stderr } = await config(args);
     expect(stderr).toMatch(says);
@@ -93,13 +103,46 @@ describe("the text", () => {
 });
 
 describe("written", () => {
+  it("follows no link to a place that nobody has named, and leaves nothing half done", async () => {
+    const place = temporaryFolder("links");
+    const into = (name: string, ...more: string[]) =>
+      config(["nginx", "--bind", "127.0.0.1:9000", "--name", "shop", "--output", join(place, name), ...more]);
+    mkdirSync(join(place, "a"));
+    symlinkSync(join(place, "elsewhere"), join(place, "a", "shop.conf"));
+    expect(await into("a")).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/is there already; --force/),
+    });
+    expect((await into("a", "--force")).code).toBe(0);
+    expect(existsSync(join(place, "elsewhere"))).toBe(false);
+
+    // A link to a file stays one.
+    writeFileSync(join(place, "kept.conf"), "old");
+    mkdirSync(join(place, "b"));
+    symlinkSync("../kept.conf", join(place, "b", "shop.conf"));
+    expect((await into("b", "--force")).code).toBe(0);
+    expect(lstatSync(join(place, "b", "shop.conf")).isSymbolicLink()).toBe(true);
+    expect(readFileSync(join(place, "kept.conf"), "utf8")).toContain("Made by: postern config nginx");
+
+    mkdirSync(join(place, "c", "shop.conf"), { recursive: true });
+    expect(await into("c", "--force")).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/that is no file/),
+    });
+    expect(await into("kept.conf")).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/above it is a file/),
+    });
+    for (const name of ["a", "b", "c"]) expect(readdirSync(join(place, name))).toEqual(["shop.conf"]);
+  });
+
   it("is the same again, and says so; another is replaced only with --force", async () => {
     const output = temporaryFolder("o");
     const args = ["nginx", "app.js", "--name", "shop", "--server-name", "a.example", "--output", output];
     const file = join(output, "shop.conf");
     const first = await config(args);
     expect(first.stdout).toMatch(
-      /^wrote \S+\/shop\.conf\n\n {2}copy {4}cp -R \S+ \/etc\/nginx\/conf\.d\/\n {2}check {3}nginx -t\n {2}reload {2}systemctl reload nginx$/,
+      /^wrote \S+\/shop\.conf\n\n {2}copy {4}(?:mkdir -p \S+ && )?cp -R \S+ \/etc\/nginx\/conf\.d\/\n {2}check {3}nginx -t\n {2}reload {2}systemctl reload nginx$/,
     );
     const text = readFileSync(file);
     const second = await config(args);
@@ -117,29 +160,69 @@ describe("written", () => {
   });
 });
 
+/** An application with its socket, which the web server may open. */
+async function serving(use: (socket: string) => Promise<void>): Promise<void> {
+  const socket = join(temporaryFolder("b"), "s");
+  const group = serverUser()?.group;
+  const app = start(
+    process.execPath,
+    [CLI, "serve", "app.js", "--bind", `unix:${socket}`, ...(group ? ["--listen-group", group] : [])],
+    { cwd: folder },
+  );
+  try {
+    await app.waitForLine(/listening for FastCGI/, { timeoutMs: 20_000 });
+    await use(socket);
+  } finally {
+    await app.stop();
+  }
+}
+
+/** A printed command; the program may be elsewhere on this machine. */
+function printed(stdout: string, what: string, program: string): string {
+  const command = new RegExp(`^ {2}${what} +(.*)$`, "m").exec(stdout)?.[1] ?? "true";
+  return command.replace(/^(?:nginx|lighttpd|h2o|apache2)(?= )/, program);
+}
+
+describe.each(["lighttpd", "h2o", "apache"] as const)("%s", (name) => {
+  describeWithServer(name, "of its own", () => {
+    it("runs by the commands that are printed, also when root has made it", { timeout: 60_000 }, () =>
+      serving(async (socket) => {
+        const place = join(temporaryFolder("w"), "site");
+        const port = await freePort();
+        const flags = ["--bind", `unix:${socket}`, "--listen", `127.0.0.1:${port}`, "--no-root"];
+        const made = await config([name, "app.js", ...flags, "--standalone", place, "--write"]);
+        const command = (what: string): string => printed(made.stdout, what, programOf(name));
+        for (const what of ["install", "check"]) {
+          const done = await run("sh", ["-c", command(what)]);
+          expect(done.code, `${command(what)}\n${done.stderr}`).toBe(0);
+        }
+        const server = start("sh", ["-c", `exec ${command("run")}`]);
+        try {
+          await waitFor(async () => server.exit ?? (await isListening({ host: "127.0.0.1", port })), {
+            timeoutMs: 15_000,
+            what: `${name} to listen`,
+            evidence: () => server.output(),
+          });
+          expect((await request(`http://127.0.0.1:${port}/a?b`)).text).toBe("the application at /a?b");
+        } finally {
+          await server.stop({ signal: "SIGTERM" });
+        }
+      }),
+    );
+  });
+});
+
 describeWithServer("nginx", "a server of its own", () => {
   it("is written, checked, run by the command that is printed, and asked", { timeout: 60_000 }, async () => {
     const place = join(temporaryFolder("w"), "my site");
     mkdirSync(place);
     chmodSync(place, 0o755);
     const port = await freePort();
-    const socket = join(temporaryFolder("b"), "s");
-    const group = serverUser()?.group;
-    const app = start(
-      process.execPath,
-      [CLI, "serve", "app.js", "--bind", `unix:${socket}`, ...(group ? ["--listen-group", group] : [])],
-      { cwd: folder },
-    );
-    try {
-      await app.waitForLine(/listening for FastCGI/, { timeoutMs: 20_000 });
+    await serving(async (socket) => {
       const flags = ["--bind", `unix:${socket}`, "--listen", `127.0.0.1:${port}`, "--mount", "/shop"];
       const made = await config(["nginx", "app.js", ...flags, "--standalone", place, "--write"]);
       expect(made.stdout).toMatch(/^wrote .*nginx\.conf\n/);
-      const command = (what: string): string =>
-        (new RegExp(`^ {2}${what} +(.*)$`, "m").exec(made.stdout)?.[1] ?? "").replace(
-          /^nginx/,
-          programOf("nginx"),
-        );
+      const command = (what: string): string => printed(made.stdout, what, programOf("nginx"));
       expect((await run("sh", ["-c", command("check")])).code).toBe(0);
       const nginx = start("sh", ["-c", `exec ${command("run")}`]);
       try {
@@ -156,9 +239,7 @@ describeWithServer("nginx", "a server of its own", () => {
       } finally {
         await nginx.stop({ signal: "SIGQUIT" });
       }
-    } finally {
-      await app.stop();
-    }
+    });
   });
 });
 
@@ -197,7 +278,11 @@ describe("--check", () => {
   it("is content with what it has made itself, and with warnings only", async () => {
     const { stdout } = await config(["nginx", "app.js", "--mount", "/app"]);
     const own = await config(["nginx", "app.js", "--mount", "/app", "--check", "-"], { input: stdout });
-    expect(own).toMatchObject({ code: 0, stdout: "" });
+    expect(own).toMatchObject({
+      code: 0,
+      stdout: "",
+      stderr: expect.stringContaining("postern: -: nothing found"),
+    });
     const warned = await config(["nginx", "--check", "-"], {
       input: stdout.replace("location /app/", "location /app"),
     });
@@ -207,8 +292,36 @@ describe("--check", () => {
     });
   });
 
+  it("prints nothing of the file that commands a terminal, and reads no flood", {
+    timeout: 60_000,
+  }, async () => {
+    const texts = [
+      ["nginx", 'server { location /a\u001b[2J { fastcgi_pass "/run/\u009b31m\u001b]0;x\u0007"; } }\n'],
+      ["haproxy", "\u001b[2J\u009b31m\n"],
+      ["h2o", 'hosts:\n  "a":\n    paths:\n      "/\\e]0;x\\a":\n        fastcgi.connect: "/\\e[31m"\n'],
+    ] as const;
+    for (const [server, input] of texts) {
+      const { stdout, stderr } = await config([server, "--check", "-", "--mount", "/x"], { input });
+      expect(stdout + stderr).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/);
+      expect(stdout + stderr).toMatch(/\S/);
+    }
+    const flood = await config(["nginx", "--check", "-"], { input: "a b;\n".repeat(1_000_000) });
+    expect(flood).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/5000000 bytes; .* at most 4194304/),
+    });
+  });
+
   it("refuses what it cannot read, with the line", async () => {
     const found = await config(["nginx", "--check", "-"], { input: "server {\n" });
-    expect(found).toMatchObject({ code: 2, stderr: expect.stringMatching(/^postern: line 1: .*not closed/) });
+    expect(found).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/^postern: --check -: line 1: .*not closed/),
+    });
+    const folder = await config(["nginx", "--check", temporaryFolder("c")]);
+    expect(folder).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/it is a folder; name a file in it/),
+    });
   });
 });

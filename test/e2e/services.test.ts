@@ -57,7 +57,7 @@ describe("postern init", () => {
     const folder = join(site.folder, "written");
     const written = await init("systemd", "app.js", ...who, "--output", folder);
     expect(written.stdout).toMatch(
-      /^wrote .*\/shop\.service\n\n {2}copy {5}cp -R .*\n {2}install {2}systemctl daemon-reload\n/,
+      /^wrote .*\/shop\.service\n\n {2}copy {5}(?:mkdir -p \S+ && )?cp -R .*\n {2}install {2}systemctl daemon-reload\n/,
     );
     expect(readFileSync(join(folder, "shop.service"), "utf8")).toContain("\nExecStart=");
   });

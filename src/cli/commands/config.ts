@@ -6,6 +6,7 @@ import { readFileSync, statSync } from "node:fs";
 import { resolve } from "node:path";
 import { Command } from "commander";
 import { SettingError } from "../../base/errors.ts";
+import { clip, escapeControls } from "../../base/text.ts";
 import { describeConfiguration, printDescription } from "../../config/describe.ts";
 import { findConfigurationFile, loadConfiguration } from "../../config/load.ts";
 import type { Configuration, PoolSettings } from "../../config/types.ts";
@@ -13,6 +14,7 @@ import { shWord } from "../../generate/quoting.ts";
 import { ExitCode } from "../../manager/exit-codes.ts";
 import {
   checkConfiguration,
+  type Expected,
   type Finding,
   generateSite,
   WEB_SERVERS,
@@ -210,7 +212,13 @@ function chosenPool({ pools }: Configuration, wanted: string | undefined): PoolS
 
 /** Prints the findings; the exit code tells whether one is an error. */
 function check(server: WebServerName, file: string, flags: ServerFlags, sources: SiteSources): void {
-  const findings = checkConfiguration(server, textOf(file), expectedOf(flags, sources));
+  const expected = expectedOf(flags, sources);
+  const findings = findingsOf(server, file, expected);
+  if (findings.length === 0) {
+    const more =
+      expected.addresses === undefined ? "; its address was compared with nothing: add --bind" : "";
+    process.stderr.write(`postern: ${file}: nothing found${more}\n`);
+  }
   process.stdout.write(
     flags.json === true
       ? `${JSON.stringify(findings, undefined, 2)}\n`
@@ -219,20 +227,47 @@ function check(server: WebServerName, file: string, flags: ServerFlags, sources:
   if (findings.some(({ severity }) => severity === "error")) process.exitCode = ExitCode.Failure;
 }
 
-function textOf(file: string): string {
+function findingsOf(server: WebServerName, file: string, expected: Expected): Finding[] {
+  const text = textOf(file);
   try {
-    return readFileSync(file === "-" ? 0 : file, "utf8");
+    return checkConfiguration(server, text, expected);
   } catch (error) {
-    throw new SettingError("ERR_POSTERN_BAD_SETTING", `--check ${file}: ${(error as Error).message}`, {
-      cause: error,
-    });
+    if (!(error instanceof SettingError)) throw error;
+    throw new SettingError(error.code, `--check ${file}: ${printable(error.message)}`, { cause: error });
   }
 }
 
+/** Of a line of a finding, which may quote the file. */
+const MOST_PRINTED = 2000;
+const UNREADABLE: Readonly<Record<string, string>> = {
+  ENOENT: "there is no such file",
+  EISDIR: "it is a folder; name a file in it",
+  EACCES: "this user may not read it; use sudo",
+};
+/** Larger than any configuration. Some rules compare each place with each other. */
+const MOST_BYTES = 4 * 1024 * 1024;
+
+function textOf(file: string): string {
+  try {
+    const bytes = readFileSync(file === "-" ? 0 : file);
+    if (bytes.length <= MOST_BYTES) return bytes.toString("utf8");
+    throw new Error(`${bytes.length} bytes; a configuration has at most ${MOST_BYTES}`);
+  } catch (error) {
+    const { code = "", message } = error as NodeJS.ErrnoException;
+    const reason = UNREADABLE[code] ?? message;
+    throw new SettingError("ERR_POSTERN_BAD_SETTING", `--check ${file}: ${reason}`, { cause: error });
+  }
+}
+
+/** The file may be a stranger's: nothing in it commands the terminal. */
 function printed(file: string, { line, severity, rule, what, remedy }: Finding): string {
   const place = line === 0 ? file : `${file}:${line}`;
-  const indented = remedy.split("\n").map((one) => `    ${one}\n`);
-  return `${place}: ${severity} ${rule}: ${what}\n${indented.join("")}`;
+  const indented = remedy.split("\n").map((one) => `    ${printable(one)}\n`);
+  return `${place}: ${severity} ${rule}: ${printable(what)}\n${indented.join("")}`;
+}
+
+function printable(text: string): string {
+  return escapeControls(clip(text, MOST_PRINTED));
 }
 
 function wrong(message: string): SettingError {

@@ -165,8 +165,10 @@ describe("Apache refuses", () => {
 describe("Apache", () => {
   it("listens where the distribution does not already", () => {
     expect(textOf({})).not.toMatch(/^Listen/m);
-    expect(textOf({ listen: { host: undefined, port: 8080 } })).toMatch(/^Listen 8080$/m);
-    expect(textOf({ listen: { host: "127.0.0.1", port: 443 } })).toMatch(/^Listen 127.0.0.1:443$/m);
+    expect(textOf({ listen: { host: undefined, port: 8080 } })).toContain(
+      "<IfDefine !postern_listens_8080>\n    Define postern_listens_8080\n    Listen 8080\n</IfDefine>\n",
+    );
+    expect(textOf({ listen: { host: "127.0.0.1", port: 443 } })).toMatch(/^ {4}Listen 127\.0\.0\.1:443$/m);
   });
 
   it("says what it cannot do", () => {

@@ -201,13 +201,47 @@ for (const [server, { good, broken }] of Object.entries(CASES) as [
   });
 }
 
+describe("HAProxy in a chroot", () => {
+  const whole = `global\n    chroot /var/lib/haproxy/\n${HAPROXY}`;
+  const at = (path: string): Expected => ({ ...UNIX, addresses: [{ kind: "unix", path }] });
+  const found = (text: string, expected: Expected): string[] =>
+    checkConfiguration("haproxy", text, expected).map(({ rule, severity }) => `${severity} ${rule}`);
+
+  it("finds no socket outside of it", () => {
+    const [one, ...others] = checkConfiguration("haproxy", whole, UNIX);
+    expect(others).toEqual([]);
+    expect(one).toMatchObject({ rule: "socket-in-chroot", severity: "error", line: 21 });
+    expect(one?.what).toContain("looks for this socket at /var/lib/haproxy/run/app.sock");
+  });
+
+  it("is told the path inside of it", () => {
+    expect(found(whole, at("/var/lib/haproxy/run/app.sock"))).toEqual([]);
+    expect(found(whole, at("/var/lib/haproxy/run/other.sock"))).toEqual(["error address-differs"]);
+  });
+
+  it("is warned of when nobody has said where the application listens", () => {
+    expect(found(whole, { ...UNIX, addresses: undefined })).toEqual(["warning socket-in-chroot"]);
+    expect(found(HAPROXY, { ...UNIX, addresses: undefined })).toEqual([]);
+  });
+
+  it("is Debian's for a file without a section global, when the application listens in there", () => {
+    expect(found(HAPROXY, at("/var/lib/haproxy/run/app.sock"))).toEqual([]);
+    expect(found(HAPROXY, at("/srv/run/app.sock"))).toEqual(["error address-differs"]);
+  });
+
+  it("does not touch TCP", () => {
+    const expected: Expected = { ...UNIX, addresses: [{ kind: "tcp", host: "127.0.0.1", port: 9000 }] };
+    expect(found(whole.replace("unix@/run/app.sock", "127.0.0.1:9000"), expected)).toEqual([]);
+  });
+});
+
 describe("a text that is no configuration", () => {
   it.each<[WebServerName, text: string, says: RegExp]>([
     ["caddy", "example.com {\n", /^line 1: the \{ is never closed/],
     ["caddy", "a\n}\n", /^line 2: a \} without its \{/],
     ["caddy", 'a "b\n', /^line 1: the " is never closed/],
     ["caddy", "a <<END\nb\n", /^line 1: the <<END is never closed/],
-    ["haproxy", "server { }\n", /^line 1: server stands before any section/],
+    ["haproxy", "server { }\n", /^line 1: "server" stands before any section/],
     ["haproxy", "global\n  log 'x\n", /^line 2: a ' is never closed/],
     ["h2o", "a: [\n", /^line \d: /],
     ["h2o", "text\n", /^line 1: this is not a configuration of h2o/],

@@ -109,7 +109,7 @@ describe("what a server cannot do", () => {
   });
 
   it.each<[WebServerName, Partial<Site>, RegExp]>([
-    ["caddy", { isKeptAlive: true }, /--keep-alive: Caddy opens a connection for each request/],
+    ["caddy", {}, /^Caddy opens a connection for each request/m],
     ["caddy", { sendFile: [{ folder: "/f", url: undefined }] }, /--send-file: Caddy sends no files/],
     ["haproxy", { publicFolder: "/srv/public" }, /HAProxy sends no files/],
     ["haproxy", { isMultiplexed: true }, /--multiplex: HAProxy 2\.6 answers 500/],
@@ -142,6 +142,33 @@ describe("beside other sites", () => {
       "http-request return status 421 unless { req.hdr(Host),host_only,lower -m str example.com } || { req.hdr(Host),host_only,lower -m end .example.org }",
     );
     expect(text).not.toMatch(/^(?:defaults|global)/m);
+  });
+
+  it("HAProxy is given sockets as Debian's chroot has them, and says which it does not find", () => {
+    const made = (path: string, more: Partial<Site> = {}): [server: string | undefined, notes: string] => {
+      const application: Site["application"] = { kind: "external", addresses: [{ kind: "unix", path }] };
+      const { files, notes } = generateSite(
+        "haproxy",
+        plainSite("/srv/site", { standalone: undefined, application, ...more }),
+      );
+      return [/^ *server \S+ (\S+) proto fcgi/m.exec(files[0]?.text ?? "")?.[1], notes.join("\n")];
+    };
+    const [outside, warned] = made("/run/app.sock");
+    expect(outside).toBe("unix@/run/app.sock");
+    expect(warned).toContain("chroot /var/lib/haproxy, and HAProxy finds no socket outside of that folder");
+    const [inside, silent] = made("/var/lib/haproxy/run/app.sock");
+    expect(inside).toBe("unix@/run/app.sock");
+    expect(silent).not.toContain("chroot");
+    const webSocket: Site["webSocket"] = { url: "/ws", address: { kind: "unix", path: "/run/ws.sock" } };
+    expect(made("/var/lib/haproxy/run/app.sock", { webSocket })[1]).toContain("chroot");
+  });
+
+  it("HAProxy alone is given sockets as they are", () => {
+    const application: Site["application"] = {
+      kind: "external",
+      addresses: [{ kind: "unix", path: "/var/lib/haproxy/a.sock" }],
+    };
+    expect(textOf("haproxy", { application })).toContain(" unix@/var/lib/haproxy/a.sock proto fcgi");
   });
 
   it("h2o listens for each of its names", () => {

@@ -62,6 +62,15 @@ describe.each(WEB_SERVERS)("the configuration of %s", (server) => {
     }
   });
 
+  it("is the same for the same folders, in whatever order they are named", () => {
+    const statics = [
+      { url: "/a/", folder: "/srv/a" },
+      { url: "/a/b/", folder: "/srv/b" },
+    ];
+    const inOrder = attempt(server, plainSite(FOLDER, { statics }));
+    expect(attempt(server, plainSite(FOLDER, { statics: statics.toReversed() }))).toEqual(inOrder);
+  });
+
   it("holds whatever text it is given, or is refused in a sentence", { timeout: 60_000 }, () => {
     fc.assert(
       fc.property(hostileSite(FOLDER), (site) => {
@@ -82,6 +91,53 @@ describe.each(WEB_SERVERS)("the configuration of %s", (server) => {
     ["a mount without a slash", { mount: "a" }, /^--mount "a": /],
     ["a mount of 300 bytes", { mount: `/${"é".repeat(150)}` }, /^--mount .*200 bytes$/],
     ["a line break in a folder", { publicFolder: "/a\nb" }, /^--root: "\/a\\nb" holds a line break/],
+    [
+      "a line break of YAML in a folder",
+      { publicFolder: "/a\u0085b" },
+      /^--root: .* another control character/,
+    ],
+    ["bytes that are no text", { publicFolder: "/a\ufffdb" }, /^--root: .* is not UTF-8/],
+    [
+      "a line break in the address of the side listener",
+      { webSocket: { url: "/ws", address: { kind: "unix", path: "/a\nb" } } },
+      /^--ws-http: "\/a\\nb" holds a line break/,
+    ],
+    [
+      "a host of the side listener that ends the line",
+      { webSocket: { url: "/ws", address: { kind: "tcp", host: "a;b", port: 9 } } },
+      /^--ws-http "a;b:9": /,
+    ],
+    [
+      "a URL that leads to two folders",
+      { statics: [{ url: "/a/", folder: "/a" }], sendFile: [{ url: "/a/", folder: "/b" }] },
+      /^"\/a\/" is given to two folders/,
+    ],
+    [
+      "files in the place of the application",
+      { mount: "/a/b", statics: [{ url: "/a/", folder: "/a" }] },
+      /^"\/a\/" is given to a folder, .* the application at "\/a\/b"/,
+    ],
+    [
+      "files in the place of the WebSockets",
+      {
+        statics: [{ url: "/a/", folder: "/a" }],
+        webSocket: { url: "/a", address: { kind: "tcp", host: "127.0.0.1", port: 9 } },
+      },
+      /^"\/a\/" is given to a folder, /,
+    ],
+    [
+      "passwords among the files for everybody",
+      { publicFolder: "/srv/public", passwords: "/srv/public/passwords" },
+      /^--passwords "\/srv\/public\/passwords": the web server would send it to everybody/,
+    ],
+    [
+      "a key among the files for everybody",
+      {
+        statics: [{ url: "/a/", folder: "/srv/tls" }],
+        tls: { certificate: "/srv/tls/c.pem", key: "/srv/tls/k.pem", clientCa: undefined },
+      },
+      /^--key "\/srv\/tls\/k\.pem": the web server would send it to everybody/,
+    ],
     ["static files without slashes", { statics: [{ url: "/a", folder: "/a" }] }, /^--static "\/a": /],
     ["no address", { application: { kind: "external", addresses: [] } }, /^--bind: /],
     [
@@ -99,5 +155,16 @@ describe.each(WEB_SERVERS)("the configuration of %s", (server) => {
     ["no port", { listen: { host: undefined, port: 0 } }, /^--listen ":0": /],
   ])("is refused for %s", (_, more, says) => {
     expect(attempt(server, plainSite(FOLDER, more))).toMatch(says);
+  });
+});
+
+describe("the folder of a server of its own that root starts", () => {
+  const standalone = { folder: "/srv/my site", user: "www-data", group: "www-data", modules: undefined };
+
+  it.each(["lighttpd", "h2o"] as const)("is opened for the user of %s, and stays root's", (server) => {
+    const { steps } = generateSite(server, plainSite(FOLDER, { standalone }));
+    expect(steps).toEqual([{ what: "install", command: "install -d -g www-data -m 1775 '/srv/my site'" }]);
+    const other = { ...standalone, user: undefined, group: undefined };
+    expect(generateSite(server, plainSite(FOLDER, { standalone: other })).steps).toEqual([]);
   });
 });

@@ -331,6 +331,14 @@ describe("what is wrong with a configuration", () => {
       at: /fastcgi_pass/,
     },
     {
+      rule: "address-without-unix",
+      severity: "error",
+      wrong: { top: "upstream up { server /run/a.sock; }", pass: "up" },
+      right: { top: "upstream up { server unix:/run/a.sock; }", pass: "up" },
+      says: /\/run\/a\.sock is taken for the name of a host in upstream up; nginx does not start/,
+      at: /fastcgi_pass/,
+    },
+    {
       rule: "http-to-fastcgi",
       severity: "error",
       wrong: { server: "location /ws { proxy_pass http://unix:/run/a.sock:/; }" },

@@ -1,0 +1,18 @@
+/** Commands for those who install what was made: words of a POSIX shell, and the step that several servers need. */
+import type { Step } from "../generate/model.ts";
+import type { Standalone } from "./model.ts";
+
+export function shellWord(text: string): string {
+  return /^[A-Za-z0-9_./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+}
+
+/**
+ * For servers that open files in their folder only after they have become their user. The folder stays root's, and what
+ * root put there cannot be replaced (the sticky bit): root starts the server with it.
+ */
+export function writableSteps({ folder, user, group }: Standalone): Step[] {
+  if (user === undefined) return [];
+  const whose = group === undefined ? "" : ` -g ${shellWord(group)}`;
+  const mode = group === undefined ? "1777" : "1775";
+  return [{ what: "install", command: `install -d${whose} -m ${mode} ${shellWord(folder)}` }];
+}
