@@ -1,9 +1,10 @@
 import { defineConfig, type ViteUserConfig } from "vitest/config";
 
 /**
- * Three projects, so that `--project fast` is everything that needs no web server. They run one after the other:
- * the end-to-end tests start real servers and measure time and memory, and two of them at once on two cores
- * would measure each other. `compat` runs other people's frameworks, libraries and tests, and measures nothing.
+ * Four projects, so that `--project fast` is everything that needs no web server. They run one after the other: the
+ * end-to-end tests of `e2e` start real servers and put them under load or measure memory, and two of them at once on two
+ * cores would measure each other. Those of `servers` only ask, and wait a lot; `compat` runs other people's frameworks,
+ * libraries and tests, and measures nothing.
  */
 const shared = {
   pool: "forks",
@@ -12,6 +13,31 @@ const shared = {
   setupFiles: ["test/support/setup.ts"],
   unstubEnvs: true,
 } satisfies ViteUserConfig["test"];
+
+/** End-to-end tests that may run beside each other. */
+const ASKING = [
+  "apache-sites",
+  "balancers",
+  "cherokee-interpreter",
+  "config-command",
+  "examples",
+  "fetch",
+  "foreign-client",
+  "guide",
+  "identity",
+  "lighttpd-sites",
+  "migration-php-fpm",
+  "nginx-sites",
+  "offload",
+  "php-fpm",
+  "roles",
+  "server-failures",
+  "shared-hosting",
+  "site-configurations",
+  "site-exposure",
+  "spawned-by-servers",
+  "websocket",
+].map((name) => `test/e2e/${name}.test.ts`);
 
 const config: ViteUserConfig = defineConfig({
   test: {
@@ -41,12 +67,24 @@ const config: ViteUserConfig = defineConfig({
       {
         test: {
           ...shared,
-          name: "e2e",
-          include: ["test/e2e/**/*.test.ts"],
-          maxWorkers: 1,
+          name: "servers",
+          include: ASKING,
+          maxWorkers: 2,
           testTimeout: 60_000,
           hookTimeout: 60_000,
           sequence: { groupOrder: 2 },
+        },
+      },
+      {
+        test: {
+          ...shared,
+          name: "e2e",
+          include: ["test/e2e/**/*.test.ts"],
+          exclude: [...ASKING, "**/node_modules/**"],
+          maxWorkers: 1,
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+          sequence: { groupOrder: 3 },
         },
       },
       {
@@ -58,7 +96,7 @@ const config: ViteUserConfig = defineConfig({
           maxWorkers: 2,
           testTimeout: 60_000,
           hookTimeout: 120_000,
-          sequence: { groupOrder: 3 },
+          sequence: { groupOrder: 4 },
         },
       },
     ],
