@@ -130,7 +130,6 @@ function appFolder({ pool, cwd }: SiteSources): string {
   return pool.program.kind === "app" ? dirname(pool.program.file) : pool.chdir;
 }
 
-/** Undefined when nobody has said it. */
 function mountOf({ mount }: SiteFlags, pool: PoolSettings | undefined): string | undefined {
   if (mount !== undefined) return mount.replace(/\/+$/, "");
   if (pool?.base !== undefined) return pool.base.replace(/\/+$/, "");
@@ -256,7 +255,14 @@ function publicFolderOf(
   notes: string[],
 ): string | undefined {
   if (flags.root === false) return undefined;
-  if (flags.root !== undefined) return resolve(cwd, flags.root);
+  if (flags.root !== undefined) {
+    const root = resolve(cwd, flags.root);
+    if (pool !== undefined && `${folder}/`.startsWith(`${root}/`))
+      notes.push(
+        `--root ${root} holds the application: visitors can read its source; give a folder of files`,
+      );
+    return root;
+  }
   if (pool?.static !== undefined) return pool.static;
   const beside = join(folder, "public");
   if (!isFolder(beside)) return undefined;

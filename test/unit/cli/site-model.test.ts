@@ -37,6 +37,13 @@ async function poolFrom(settings: object): Promise<PoolSettings> {
 }
 
 describe("a site", () => {
+  it("says when the document root gives away the application", async () => {
+    const pool = await poolFrom({});
+    const notes = (root: string): string => model({ root }, { pool }).notes.join();
+    expect(notes(pool.chdir)).toMatch(/holds the application: visitors can read its source/);
+    expect(notes(join(pool.chdir, "public"))).not.toMatch(/source/);
+  });
+
   it("keeps connections by itself only where a reload of Postern loses no request", () => {
     expect(site({}, { server: "nginx" }).isKeptAlive).toBe(true);
     expect(site({}, { server: "apache" }).isKeptAlive).toBe(false);
