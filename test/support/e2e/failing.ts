@@ -56,6 +56,8 @@ export async function forbidden(): Promise<Backend> {
 /** An HTTP server where a FastCGI application should be. */
 export async function httpServer(): Promise<Backend> {
   const server = http.createServer((_request, response) => response.end("I speak HTTP"));
+  // As HTTP servers do that mean their answer to arrive: node:http would close under the web server's writing.
+  server.on("clientError", (_error, socket) => socket.end("HTTP/1.1 400 Bad Request\r\n\r\n"));
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const { port } = server.address() as net.AddressInfo;
   return {

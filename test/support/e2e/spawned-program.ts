@@ -41,6 +41,8 @@ export interface Program {
   waiting(name: string): Promise<number>;
   /** Waits until so many have been started. */
   untilStarted(count: number, evidence?: () => string): Promise<void>;
+  /** Waits until so many serve: then they also know who has started them. Not told by a manager. */
+  untilServing(count: number, evidence?: () => string): Promise<void>;
   /** Waits until none of these lives. */
   untilGone(pids: readonly number[], evidence?: () => string): Promise<void>;
 }
@@ -50,6 +52,9 @@ export interface ProgramOptions {
   /** More options for `serve`, as JavaScript. */
   readonly options?: string;
 }
+
+/** Behind `await serve(app)`. */
+const NOTE_UP = 'appendFileSync(new URL("lives.txt", import.meta.url), "up " + process.pid + "\\n");\n';
 
 /** Makes a program that can be started. */
 export async function makeProgram({ form = "shell", options = "{}" }: ProgramOptions = {}): Promise<Program> {
@@ -80,10 +85,10 @@ export async function makeProgram({ form = "shell", options = "{}" }: ProgramOpt
       cpSync(join(repositoryRoot, "node_modules", name), target, { recursive: true, dereference: true });
     }
   }
-  write(
-    "serve.mjs",
-    example("serve.js").replace("./app.js", "./app.mjs").replace("serve(app)", `serve(app, ${options})`),
-  );
+  const serving = example("serve.js")
+    .replace("./app.js", "./app.mjs")
+    .replace("serve(app)", `serve(app, ${options})`);
+  write("serve.mjs", `import { appendFileSync } from "node:fs";\n${serving}${NOTE_UP}`);
   write("app.mjs", readFileSync(programPath("spawned-app.js"), "utf8").replace("./load.js", "./load.mjs"));
   write("load.mjs", loadApplication("one", join(folder, "begun.txt")));
   write("lives.txt", "");
@@ -128,6 +133,13 @@ export async function makeProgram({ form = "shell", options = "{}" }: ProgramOpt
       await waitFor(() => started().length >= count, {
         ...PATIENT,
         what: `${count} starts`,
+        evidence: () => seen(evidence),
+      });
+    },
+    async untilServing(count, evidence) {
+      await waitFor(() => lives().filter(([what]) => what === "up").length >= count, {
+        ...PATIENT,
+        what: `${count} that serve`,
         evidence: () => seen(evidence),
       });
     },
