@@ -236,7 +236,7 @@ for (const [column, isHeld] of ALONE) {
 }
 
 async function untilStopping(started: Started): Promise<void> {
-  await started.untilLogged(/draining signal=SIGTERM openRequests=1/);
+  await started.untilLogged(/draining signal=SIG(?:TERM|QUIT) openRequests=1/);
 }
 
 /** The socket is closed at once, not when the program ends, so that the web server can turn to another. */
