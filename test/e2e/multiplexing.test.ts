@@ -149,7 +149,9 @@ for (const release of ["system", "current"] as const) {
         const refused = wrong.filter((outcome) => / 500, \d+ of \d+ bytes$/.test(outcome));
         expect(isComplete ? wrong : wrong.filter((outcome) => !refused.includes(outcome))).toEqual([]);
         const { acceptedConnections, acceptedRequests } = served.server.stats;
-        expect(acceptedRequests).toBeGreaterThanOrEqual((total - refused.length) * 0.8);
+        // Those who leave may have been refused before.
+        const leaving = Math.ceil(total / 7);
+        expect(acceptedRequests).toBeGreaterThanOrEqual(total - refused.length - leaving);
         expect(acceptedConnections).toBeLessThan(total / 10);
         await waitFor(() => served.server.stats.openRequests === 0, {
           timeoutMs: 20_000,
