@@ -58,7 +58,7 @@ function suite(site: SuiteSite): void {
       continue;
     }
     const difference = differenceOf(behaviour.name, site);
-    it(behaviour.name, { timeout: 30_000 }, async ({ task }) => {
+    it(behaviour.name, { timeout: 90_000 }, async ({ task }) => {
       task.meta.version = web.version;
       const seen = await behaviour.test({
         site,

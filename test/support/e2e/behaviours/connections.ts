@@ -9,7 +9,8 @@ import { ask, type Behaviour, begin, type Context, echoOf, finalResponse, get, n
 
 const MEBIBYTE = 1_048_576;
 /** More than a web server and the kernel hold on the way of one answer. */
-const FLOOD_BYTES = 96 * MEBIBYTE;
+/** More than any server collects before it sees that nobody is there. */
+const FLOOD_BYTES = 1024 * MEBIBYTE;
 
 /** The second piece is written only when the client has the first. */
 async function pieces(context: Context, type: string): Promise<string | undefined> {
@@ -190,7 +191,8 @@ export const connectionBehaviours: readonly Behaviour[] = [
         Array.from({ length: 50 }, (_, n) =>
           request(`${web.origin}${site.mount}/n?${n}`, {
             body: `body ${n}`.repeat(n),
-            timeoutMs: 20_000,
+            // mod_fcgid has a process for each, starts them one by one, and lets requests wait for that.
+            timeoutMs: 80_000,
           }).then(echoOf),
         ),
       );
