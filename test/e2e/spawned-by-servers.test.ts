@@ -228,6 +228,9 @@ for (const block of page.blocks) {
           evidence: running.output,
         });
         expect([answer.status, answer.text.slice(0, 10)]).toEqual([200, "hello from"]);
+        // All of them, or one that is still loading is overlooked below.
+        const count = Number(/(?:-[Ff] |numprocs=)(\d+)/.exec(text)?.[1] ?? 1);
+        await program.untilServing(count, running.output);
       } finally {
         await running.stop({ graceMs: 20_000 });
         for (const pid of program.alive()) signal(pid, "SIGTERM");
