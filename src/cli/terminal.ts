@@ -40,7 +40,10 @@ export function processTerminal(): Terminal {
   return {
     stdout: process.stdout,
     stderr: process.stderr,
-    stdin: process.stdin,
+    // Only for who reads keys: looking at it makes descriptor 0 non-blocking, for all who hold it.
+    get stdin() {
+      return process.stdin;
+    },
     env: process.env,
     uid: process.getuid?.() ?? 0,
     setExitCode: (code) => {

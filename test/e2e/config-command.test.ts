@@ -1,15 +1,19 @@
 /** `postern config <server>` as people use it: printed, written, started, and compared with what is there. */
 import {
   chmodSync,
+  constants,
   existsSync,
   lstatSync,
   mkdirSync,
+  openSync,
   readdirSync,
   readFileSync,
   statSync,
   symlinkSync,
   writeFileSync,
 } from "node:fs";
+import { open } from "node:fs/promises";
+import net from "node:net";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { WEB_SERVERS } from "../../src/sites/index.ts";
@@ -17,7 +21,7 @@ import { built } from "../support/e2e/built.ts";
 import { request } from "../support/http.ts";
 import { repositoryRoot } from "../support/paths.ts";
 import { freePort, isListening } from "../support/ports.ts";
-import { run, start } from "../support/process.ts";
+import { type Running, run, start } from "../support/process.ts";
 import { temporaryFolder } from "../support/temp.ts";
 import { waitFor } from "../support/wait.ts";
 import { describeWithServer, programOf } from "../support/web-servers/available.ts";
@@ -305,11 +309,37 @@ describe("--check", () => {
       expect(stdout + stderr).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/);
       expect(stdout + stderr).toMatch(/\S/);
     }
-    const flood = await config(["nginx", "--check", "-"], { input: "a b;\n".repeat(1_000_000) });
-    expect(flood).toMatchObject({
-      code: 2,
-      stderr: expect.stringMatching(/5000000 bytes; .* at most 4194304/),
+    const flood = "a b;\n".repeat(1_000_000);
+    writeFileSync(join(folder, "flood.conf"), flood);
+    const refused = { code: 2, stderr: expect.stringMatching(/: it has more than the 4194304 bytes/) };
+    expect(await config(["nginx", "--check", "flood.conf"])).toMatchObject(refused);
+    expect(await config(["nginx", "--check", "-"], { input: flood })).toMatchObject(refused);
+    // One that never ends.
+    const endless = ["-c", `yes 'a b;' | '${process.execPath}' '${CLI}' config nginx --check -`];
+    expect(await run("/bin/sh", endless, { cwd: folder, timeoutMs: 30_000 })).toMatchObject(refused);
+  });
+
+  it("waits for a standard input that does not block and comes in pieces", async () => {
+    const { stdout: text } = await config(["nginx", "app.js", "--mount", "/app"]);
+    const fifo = join(temporaryFolder("f"), "fifo");
+    await run("mkfifo", [fifo]);
+    const stdin = openSync(fifo, constants.O_RDONLY | constants.O_NONBLOCK);
+    await using pipe = await open(fifo, "w");
+    await using checking = start(process.execPath, [CLI, "config", "nginx", "--check", "-"], {
+      cwd: folder,
+      stdin,
     });
+    // Starting a process made it blocking; a socket of ours on it makes it non-blocking, for all who hold it.
+    new net.Socket({ fd: stdin, readable: false }).destroy();
+    await waitFor(() => waitsForInput(checking) || checking.exit, { timeoutMs: 30_000 });
+    expect(checking.exit).toBeUndefined();
+    // More than fits into a pipe: written when the reader has taken a part of it.
+    await pipe.writeFile("# more\n".repeat(20_000));
+    await pipe.writeFile(text);
+    await pipe.close();
+    await checking.exited;
+    expect(checking).toMatchObject({ exit: { code: 0 } });
+    expect(checking.stderr()).toContain("postern: -: nothing found");
   });
 
   it("refuses what it cannot read, with the line", async () => {
@@ -325,3 +355,15 @@ describe("--check", () => {
     });
   });
 });
+
+/** Whether a process has found nothing in its standard input, and asked the kernel to be told of more. */
+function waitsForInput({ pid }: Running): boolean {
+  const folder = `/proc/${pid}/fdinfo`;
+  return readdirSync(folder).some((fd) => {
+    try {
+      return /^tfd: +0 /m.test(readFileSync(join(folder, fd), "utf8"));
+    } catch {
+      return false; // closed meanwhile
+    }
+  });
+}

@@ -2,7 +2,7 @@
  * `postern config show`: the settings in force, and where each came from. `postern config <server>`: the configuration
  * of a web server for an application, printed or written; with `--check`, what is wrong with an existing one.
  */
-import { readFileSync, statSync } from "node:fs";
+import { statSync } from "node:fs";
 import { resolve } from "node:path";
 import { Command } from "commander";
 import { SettingError } from "../../base/errors.ts";
@@ -20,6 +20,7 @@ import {
   WEB_SERVERS,
   type WebServerName,
 } from "../../sites/index.ts";
+import { readInput } from "../input.ts";
 import { addSettings, type Flags, loadRequest } from "../settings-flags.ts";
 import { expectedOf, type SiteFlags, type SiteSources, siteModel } from "../site-model.ts";
 import { type Made, printOrWrite, type WriteFlags } from "../written-files.ts";
@@ -142,7 +143,7 @@ async function configureServer(
     uid: process.getuid?.() ?? 0,
   };
   if (flags.check !== undefined) {
-    check(server, flags.check, flags, sources);
+    await check(server, flags.check, flags, sources);
     return;
   }
   if (flags.json === true) throw wrong("--json without --check: it is about what --check finds");
@@ -211,9 +212,14 @@ function chosenPool({ pools }: Configuration, wanted: string | undefined): PoolS
 }
 
 /** Prints the findings; the exit code tells whether one is an error. */
-function check(server: WebServerName, file: string, flags: ServerFlags, sources: SiteSources): void {
+async function check(
+  server: WebServerName,
+  file: string,
+  flags: ServerFlags,
+  sources: SiteSources,
+): Promise<void> {
   const expected = expectedOf(flags, sources);
-  const findings = findingsOf(server, file, expected);
+  const findings = findingsOf(server, file, await textOf(file), expected);
   if (findings.length === 0) {
     const more =
       expected.addresses === undefined ? "; its address was compared with nothing: add --bind" : "";
@@ -227,8 +233,7 @@ function check(server: WebServerName, file: string, flags: ServerFlags, sources:
   if (findings.some(({ severity }) => severity === "error")) process.exitCode = ExitCode.Failure;
 }
 
-function findingsOf(server: WebServerName, file: string, expected: Expected): Finding[] {
-  const text = textOf(file);
+function findingsOf(server: WebServerName, file: string, text: string, expected: Expected): Finding[] {
   try {
     return checkConfiguration(server, text, expected);
   } catch (error) {
@@ -247,11 +252,9 @@ const UNREADABLE: Readonly<Record<string, string>> = {
 /** Larger than any configuration. Some rules compare each place with each other. */
 const MOST_BYTES = 4 * 1024 * 1024;
 
-function textOf(file: string): string {
+async function textOf(file: string): Promise<string> {
   try {
-    const bytes = readFileSync(file === "-" ? 0 : file);
-    if (bytes.length <= MOST_BYTES) return bytes.toString("utf8");
-    throw new Error(`${bytes.length} bytes; a configuration has at most ${MOST_BYTES}`);
+    return await readInput(file, MOST_BYTES);
   } catch (error) {
     const { code = "", message } = error as NodeJS.ErrnoException;
     const reason = UNREADABLE[code] ?? message;
