@@ -43,17 +43,29 @@ export async function collectBody(req: IncomingMessage, maxBytes: number): Promi
  */
 export function drainRequest(req: IncomingMessage, res: ServerResponse): void {
   if (req.complete || req.destroyed || res.destroyed) return;
+  const { socket } = req;
+  const { destroySoon } = socket;
   let bytes = 0;
+  let isLast = false;
   const giveUp = (): void => {
-    req.socket.destroy();
+    socket.destroy();
   };
   const timer = setTimeout(giveUp, DRAIN_TIMEOUT_MS);
+  // So node:http closes a connection that is not kept, behind the answer: until the rest has come, only our half of it.
+  socket.destroySoon = (): void => {
+    isLast = true;
+    socket.end();
+  };
   req.on("data", (piece: Buffer) => {
     bytes += piece.length;
     if (bytes > MAX_DRAIN_BYTES) giveUp();
   });
-  const done = (): void => clearTimeout(timer);
-  req.on("end", done);
-  req.on("close", done);
+  const done = (): void => {
+    clearTimeout(timer);
+    socket.destroySoon = destroySoon;
+    if (isLast) socket.destroySoon();
+  };
+  req.once("end", done);
+  req.once("close", done);
   req.resume();
 }

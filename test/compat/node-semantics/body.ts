@@ -140,7 +140,8 @@ function flow(subject: Subject): void {
 
 function answered(subject: Subject): void {
   subject.sees("an upload that nobody reads is answered all the same", "body-unread", {
-    request: { body: "x".repeat(200_000) },
+    // node:http closes one that is not kept at once behind the answer, and resets who is still sending.
+    request: { body: "x".repeat(200_000), headers: { Connection: "keep-alive" } },
     text: "no thanks\n",
   });
   subject.test(

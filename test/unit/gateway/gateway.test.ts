@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
@@ -553,7 +554,7 @@ describe("streams", () => {
   });
 
   it("a client that takes nothing does not keep the application's connection for ever", async () => {
-    const { url, access } = await front(
+    const { url, stub, access } = await front(
       (r) => {
         r.stdout(head);
         if (r.params["PATH_INFO"] === "/big")
@@ -565,7 +566,7 @@ describe("streams", () => {
     const http = await connectHttp(url);
     http.pause();
     await http.send("GET /big HTTP/1.1\r\nHost: h\r\n\r\n");
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    await waitFor(() => stub.requests.length === 1);
     expect((await request(`${url}/`)).status).toBe(200);
     await waitFor(() => access.length === 2);
     expect(access[0]).toMatchObject({ target: "/big", error: { code: "ERR_POSTERN_ABORTED" } });
@@ -626,7 +627,7 @@ describe("a client that leaves", () => {
   });
 
   it("while it waits its turn is forgotten", async () => {
-    const { url, stub, access } = await front(
+    const { url, stub, gateway, access } = await front(
       () => {},
       { client: { maxConnections: 1 } },
       { onAbort: (r) => r.end() },
@@ -634,8 +635,9 @@ describe("a client that leaves", () => {
     const [first, second] = [await connectHttp(url), await connectHttp(url)];
     await first.send("GET /1 HTTP/1.1\r\nHost: h\r\n\r\n");
     await waitFor(() => stub.requests.length === 1);
+    const taken = once(gateway.server, "request");
     await second.send("GET /2 HTTP/1.1\r\nHost: h\r\n\r\n");
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await taken;
     second.close();
     await waitFor(() => access.some((entry) => entry.status === 499));
     stub.requests[0]!.answer(`${head}x`);
@@ -698,6 +700,27 @@ describe("bodies", () => {
     await http.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n");
     expect((await http.nextResponse()).status).toBe(413);
     expect(stub.connections).toBe(2); // the first had input of the old request on its way
+    http.close();
+  });
+
+  it("that an application does not wait for are read to their end before a connection is closed", async () => {
+    const { url, gateway } = await front(
+      (r) => r.answer(`Status: 413\r\n\r\nno`),
+      {},
+      { early: true, countOnly: true },
+    );
+    const http = await connectHttp(url);
+    const half = 2_000_000;
+    await http.send(`POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: ${2 * half}\r\n\r\n`);
+    await http.send(Buffer.alloc(half));
+    const { status, body, complete } = await http.nextResponse();
+    expect([status, body.toString(), complete]).toEqual([413, "no", true]);
+    await http.waitForEnd();
+    await http.send(Buffer.alloc(half));
+    await waitFor(
+      () => new Promise((resolve) => gateway.server.getConnections((_error, count) => resolve(count === 0))),
+    );
+    expect(http.ended).toBe("end"); // and no reset
     http.close();
   });
 
