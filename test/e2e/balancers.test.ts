@@ -187,7 +187,7 @@ for (const [server, release] of SITES) {
       const { opened, open: goOn } = gate();
       const events: Application = async (_req, res) => {
         res.setHeader("Content-Type", "text/event-stream");
-        // Longer than two seconds in all, and never silent for long.
+        // By the clock, which is what the web server's limit goes by: longer than two seconds in all, never silent for long.
         for (let count = 0; count < 8; count++) {
           res.write(`data: ${count}\n\n`);
           await new Promise((resolve) => setTimeout(resolve, 300));

@@ -52,8 +52,8 @@ for (const site of [...PER_REQUEST, KEPT[0]]) {
       const web = await front(site, address);
       const until = join(temporaryFolder("until"), "now");
       const answers = Array.from({ length: 20 }, () => request(`${web.url}/slow?until=${until}`));
-      await waitFor(async () => (await request(`${web.url}/`)).status === 200);
-      await new Promise((resolve) => setTimeout(resolve, 100)); // the last of them may still be on its way in
+      const asked = (): number => program.lines.filter(({ text }) => text === "asked").length;
+      await waitFor(() => asked() === answers.length, { what: "all requests", evidence: program.output });
       program.signal("SIGTERM");
       await program.waitForLine(/draining/);
       writeFileSync(until, "");

@@ -34,10 +34,11 @@ function fileOf(files: ReadonlyMap<string, string>, name: string): string {
 
 /** New code, the command that reloads, and requests all the while: none fails, and in the end the new code answers. */
 async function reloadUnderLoad(site: Site, address: string, reload: () => Promise<unknown>): Promise<void> {
-  const counts = await whileAsking(address, async () => {
+  const counts = await whileAsking(address, async (heard) => {
+    await heard("one");
     site.deploy("two");
     await reload();
-    await answers(address, "two");
+    await heard("two");
   });
   expect(Object.keys(counts).sort()).toEqual(["one", "two"]);
 }

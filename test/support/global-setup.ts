@@ -9,8 +9,8 @@ export function setup(): () => Promise<void> {
   process.env["POSTERN_TEST_RUN"] = folder;
   return async () => {
     try {
-      // A server told to stop a moment ago may still be at it.
-      await waitFor(() => orphans(folder).length === 0, { timeoutMs: 3000 }).catch(() => {});
+      // A server told to stop a moment ago may still be at it, and runit's supervisors outlive who started them a while.
+      await waitFor(() => orphans(folder).length === 0, { timeoutMs: 15_000 }).catch(() => {});
       const left = orphans(folder);
       if (left.length > 0) {
         for (const { pid } of left) killIfThere(pid);

@@ -1,8 +1,10 @@
 /** Programs that tests start import the built package, as users do: built anew when the source is newer. */
-import { existsSync, readdirSync, statSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, rmdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { repositoryRoot } from "../paths.ts";
 import { type Running, run, start } from "../process.ts";
+import { runFolder } from "../temp.ts";
+import { waitFor } from "../wait.ts";
 
 let done: Promise<void> | undefined;
 
@@ -12,10 +14,33 @@ export function built(): Promise<void> {
   return done;
 }
 
+/** One test file at a time: half of a build looks as new as a whole one, to those that run beside it. */
 async function build(): Promise<void> {
+  const lock = join(runFolder(), "building");
+  await waitFor(() => isMade(lock), { timeoutMs: 120_000, what: "the build of another test file" });
+  try {
+    if (isStale()) await compile();
+  } finally {
+    rmdirSync(lock);
+  }
+}
+
+function isMade(folder: string): boolean {
+  try {
+    mkdirSync(folder);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "EEXIST") return false;
+    throw error;
+  }
+}
+
+function isStale(): boolean {
   const entry = join(repositoryRoot, "dist", "index.js");
-  if (existsSync(entry) && newestMs(join(repositoryRoot, "dist")) >= newestMs(join(repositoryRoot, "src")))
-    return;
+  return !existsSync(entry) || newestMs(join(repositoryRoot, "dist")) < newestMs(join(repositoryRoot, "src"));
+}
+
+async function compile(): Promise<void> {
   const compiler = join(repositoryRoot, "node_modules", "typescript", "bin", "tsc");
   const { code, stdout } = await run(process.execPath, [compiler, "-p", "tsconfig.build.json"], {
     cwd: repositoryRoot,

@@ -136,10 +136,13 @@ export async function answers(address: string, text: string, evidence?: () => st
   });
 }
 
+/** Waits until one of the requests of {@link whileAsking} is answered `text`. */
+type Heard = (text: string, evidence?: () => string) => Promise<void>;
+
 /** Asks without a pause while `work` is done. @returns how often which answer came; failures count as `failed: …` */
 export async function whileAsking(
   address: string,
-  work: () => Promise<void>,
+  work: (heard: Heard) => Promise<void>,
 ): Promise<Readonly<Record<string, number>>> {
   const counts: Record<string, number> = {};
   let isOver = false;
@@ -151,7 +154,13 @@ export async function whileAsking(
   };
   const loops = [loop(), loop()];
   try {
-    await work();
+    await work(async (text, evidence = () => "") => {
+      await waitFor(() => counts[text], {
+        timeoutMs: 30_000,
+        what: `${address} to answer ${text}`,
+        evidence: () => `${JSON.stringify(counts)}\n${evidence()}`,
+      });
+    });
   } finally {
     isOver = true;
     await Promise.all(loops);

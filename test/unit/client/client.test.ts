@@ -608,7 +608,7 @@ describe("giving up", () => {
         request.stdout(".");
       }
     });
-    const response = await client(connect, { timeoutMs: 400 }).request({ params: params() });
+    const response = await client(connect, { timeoutMs: 1500 }).request({ params: params() });
     const pieces: string[] = [];
     const error = await failure(
       (async () => {

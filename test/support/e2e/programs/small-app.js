@@ -15,6 +15,7 @@ const server = await serve(
       if (searchParams.has("later")) response.write("a part", () => process.kill(process.pid, "SIGKILL"));
       else process.kill(process.pid, "SIGKILL");
     } else if (pathname === "/slow") {
+      console.log("asked");
       const timer = setInterval(() => {
         if (!existsSync(searchParams.get("until"))) return;
         clearInterval(timer);
