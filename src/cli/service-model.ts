@@ -12,6 +12,7 @@ import { absoluteAddress, nameOfFolder } from "../config/places.ts";
 import { readDuration } from "../config/values.ts";
 import type { ServiceKind, ServiceModel, ServiceSocket } from "../generate/services.ts";
 import { findAccount, findGroup } from "../server/accounts.ts";
+import { webServerGroup, webServerUser } from "./web-server-accounts.ts";
 
 export interface InitFlags {
   readonly name?: string;
@@ -31,8 +32,6 @@ export interface InitFlags {
 /** What workers there are if nobody says: one can be replaced while the other serves. */
 const WORKERS = "2";
 const DRAIN_TIMEOUT = "30s";
-/** Users and groups that web servers run as, by what systems call them. */
-const WEB_SERVERS = ["www-data", "nginx", "apache", "http", "www"];
 /** Where packages put a node, or a link to it, that outlives an update. */
 const LASTING_NODES = ["/usr/bin/node", "/usr/local/bin/node"];
 
@@ -178,7 +177,7 @@ function guessUser(program: string, notes: string[]): string {
     notes.push(`no --user: it will run as ${owner.name}, who owns ${program}`);
     return owner.name;
   }
-  const server = WEB_SERVERS.find((name) => isThere(() => findAccount(name)));
+  const server = webServerUser();
   if (server === undefined)
     throw wrong("say with --user who the application is to run as; root is not a good choice");
   notes.push(`no --user: it will run as ${server}, not as root; --user chooses another`);
@@ -187,17 +186,7 @@ function guessUser(program: string, notes: string[]): string {
 
 /** The web server's group, which then may use the socket; else the user's own. */
 function guessGroup(user: string): string {
-  const server = WEB_SERVERS.find((name) => isThere(() => findGroup(name)));
-  return server ?? String(findAccount(user).gid ?? user);
-}
-
-function isThere(look: () => unknown): boolean {
-  try {
-    look();
-    return true;
-  } catch {
-    return false;
-  }
+  return webServerGroup() ?? String(findAccount(user).gid ?? user);
 }
 
 /** This node, by a name that stays when it is updated if there is one. */

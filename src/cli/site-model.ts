@@ -10,7 +10,6 @@ import { type OffloadFolder, parseOffloadFolder } from "../base/offload-folder.t
 import { absoluteAddress, nameOfFolder } from "../config/places.ts";
 import type { PoolSettings } from "../config/types.ts";
 import { readCount, readDuration, readSize } from "../config/values.ts";
-import { findAccount, findGroup } from "../server/accounts.ts";
 import {
   APACHE_MODULES,
   type ApacheModule,
@@ -23,6 +22,7 @@ import {
   type WebServerName,
   type WebSocketRoute,
 } from "../sites/index.ts";
+import { isGroup, webServerUser } from "./web-server-accounts.ts";
 
 /** As commander gives them. */
 export interface SiteFlags {
@@ -70,8 +70,6 @@ export interface SiteSources {
 const DEFAULT_MAX_BODY = "100m";
 const DEFAULT_TIMEOUT_MS = 60_000;
 const DEFAULT_PROCESSES = "2";
-/** Users that web servers run as, by what systems call them. */
-const SERVER_USERS = ["www-data", "nginx", "apache", "http", "www"];
 
 /** @throws {SettingError} for a value that cannot be one */
 export function siteModel(flags: SiteFlags, sources: SiteSources): { site: Site; notes: string[] } {
@@ -360,19 +358,10 @@ function standaloneOf(
   const nobody: Standalone = { folder, user: undefined, group: undefined, modules: undefined };
   // Caddy stays who it was started as.
   if (uid !== 0 || server === "caddy") return nobody;
-  const user = SERVER_USERS.find((name) => isThere(() => findAccount(name)));
+  const user = webServerUser();
   if (user === undefined) return nobody;
   notes.push(`its workers become ${user}, who needs to reach ${folder}`);
-  return { ...nobody, user, group: isThere(() => findGroup(user)) ? user : undefined };
-}
-
-function isThere(look: () => unknown): boolean {
-  try {
-    look();
-    return true;
-  } catch {
-    return false;
-  }
+  return { ...nobody, user, group: isGroup(user) ? user : undefined };
 }
 
 /** The configuration may be for another machine: what is missing here is told, not refused. */

@@ -3,10 +3,10 @@
  * comment. Everything is in one `route`, whose lines Caddy takes in their order: a password, WebSocket, files, the
  * application.
  */
+import { shWord } from "../generate/quoting.ts";
 import { caddyImport, caddyPattern, caddySocket, caddyWord } from "./caddy-words.ts";
 import type { GeneratedSite, Site, StaticFiles, WebSocketRoute } from "./model.ts";
 import { hostAndPort, madeBy, reachable, refused } from "./parts.ts";
-import { shellWord } from "./shell.ts";
 
 /** DOCUMENT_ROOT of an application without files: Caddy would take the folder it was started in. */
 const NO_FILES = "/var/empty";
@@ -205,8 +205,8 @@ function staticLines({ url, folder }: StaticFiles, name: string): string[] {
 
 function passwordSteps({ passwords }: Site): GeneratedSite["steps"] {
   if (passwords === undefined) return [];
-  const from = shellWord(passwords);
-  const to = shellWord(`${passwords}.caddy`);
+  const from = shWord("passwords", passwords);
+  const to = shWord("passwords", `${passwords}.caddy`);
   return [
     {
       what: "install",

@@ -4,11 +4,11 @@
  */
 
 import type { Step } from "../generate/model.ts";
+import { shWord } from "../generate/quoting.ts";
 import { DEBIAN_ROOT, isOutside, pathInside } from "./haproxy-chroot.ts";
 import { haproxyBelow, haproxyPattern, haproxySocket, haproxyWord } from "./haproxy-words.ts";
 import type { GeneratedSite, Site, Tls } from "./model.ts";
 import { hostAndPort, madeBy, reachable, refused } from "./parts.ts";
-import { shellWord } from "./shell.ts";
 
 /** HAProxy wants a document root, also for an application without files. */
 const NO_FILES = "/var/empty";
@@ -222,14 +222,14 @@ function fileSteps({ name, tls, passwords }: Site): Step[] {
   if (tls !== undefined && needsKeyLink(tls)) {
     steps.push({
       what: "install",
-      command: `ln -sf ${shellWord(tls.key)} ${shellWord(`${tls.certificate}.key`)}`,
+      command: `ln -sf ${shWord("key", tls.key)} ${shWord("certificate", `${tls.certificate}.key`)}`,
     });
   }
   if (passwords !== undefined) {
     // Plain names only: in a userlist # begins a comment, and a user without a password would be left.
     const lines = `s|^\\([[:alnum:]_.@+-]\\{1,\\}\\):\\(\\$[[:alnum:]./$=,]\\{1,\\}\\)$|    user \\1 password \\2|p`;
-    const list = `{ echo 'userlist ${name}'; sed -n '${lines}' ${shellWord(passwords)}; }`;
-    steps.push({ what: "install", command: `${list} > ${shellWord(`${passwords}.cfg`)}` });
+    const list = `{ echo 'userlist ${name}'; sed -n '${lines}' ${shWord("passwords", passwords)}; }`;
+    steps.push({ what: "install", command: `${list} > ${shWord("passwords", `${passwords}.cfg`)}` });
   }
   return steps;
 }
@@ -241,7 +241,7 @@ function daemonSteps(users: readonly string[], check: readonly string[]): Step[]
       what: "install",
       command: `grep -q '^EXTRAOPTS=' /etc/default/haproxy || echo 'EXTRAOPTS="${options.join(" ")}"' >> /etc/default/haproxy`,
     },
-    { what: "check", command: check.map(shellWord).join(" ") },
+    { what: "check", command: check.map((word) => shWord("path", word)).join(" ") },
     { what: "reload", command: "systemctl restart haproxy" },
   ];
 }

@@ -1,10 +1,7 @@
-/** Commands for those who install what was made: words of a POSIX shell, and the step that several servers need. */
+/** Commands for those who install what was made: the step that several servers need. */
 import type { Step } from "../generate/model.ts";
+import { shWord } from "../generate/quoting.ts";
 import type { Standalone } from "./model.ts";
-
-export function shellWord(text: string): string {
-  return /^[A-Za-z0-9_./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
-}
 
 /**
  * For servers that open files in their folder only after they have become their user. The folder stays root's, and what
@@ -12,7 +9,7 @@ export function shellWord(text: string): string {
  */
 export function writableSteps({ folder, user, group }: Standalone): Step[] {
   if (user === undefined) return [];
-  const whose = group === undefined ? "" : ` -g ${shellWord(group)}`;
+  const whose = group === undefined ? "" : ` -g ${shWord("group", group)}`;
   const mode = group === undefined ? "1777" : "1775";
-  return [{ what: "install", command: `install -d${whose} -m ${mode} ${shellWord(folder)}` }];
+  return [{ what: "install", command: `install -d${whose} -m ${mode} ${shWord("folder", folder)}` }];
 }
