@@ -25,10 +25,14 @@ import {
 } from "./options.ts";
 import { methodOf, pairsOf } from "./request-params.ts";
 import type { ClientResponse } from "./response.ts";
+import type { WireTap } from "./tap.ts";
 import { type ApplicationValues, readValues, VALUE_NAMES } from "./values.ts";
 
 /** What a pool wants to know of a connection. */
 export interface ClientObserver {
+  readonly tap?: WireTap;
+  /** Send ABORT_REQUEST also where the connection is closed at once. */
+  readonly isOutspoken?: boolean;
   /** A request is over and there is room for another. */
   onRoom(client: FastCGIClient): void;
   /** Nothing more will happen on the connection. Called once. */
@@ -215,6 +219,7 @@ export class FastCGIClient {
       throw this.#closedError();
     }
     this.#socket = socket;
+    this.#observer?.tap?.onConnect();
     if (this.#state === CONNECTING) this.#state = OPEN;
     if (!this.#isRef) socket.unref();
     socket.on("data", (chunk: Buffer) => this.#receive(chunk));
@@ -269,6 +274,7 @@ export class FastCGIClient {
   }
 
   #receive(chunk: Buffer): void {
+    this.#observer?.tap?.onReceived(chunk);
     if (this.#isFirstChunk) {
       this.#isFirstChunk = false;
       const stranger = recogniseStranger(chunk, this.#options);
@@ -303,6 +309,7 @@ export class FastCGIClient {
     const socket = this.#socket;
     if (socket === undefined || this.#isFeeding || this.#writer.pendingBytes === 0) return true;
     const pieces = this.#writer.take();
+    if (this.#observer?.tap !== undefined) for (const piece of pieces) this.#observer.tap.onSent(piece);
     if (pieces.length === 1) {
       socket.write(pieces[0]!);
     } else {
@@ -338,12 +345,11 @@ export class FastCGIClient {
     if (flight === undefined) return;
     this.#land(call);
     this.#machine.abort(flight.request);
-    if (!flight.request.keepConn && this.openRequests === 1) {
+    const isLast = !flight.request.keepConn && this.openRequests === 1;
+    if (!isLast || this.#observer?.isOutspoken === true) this.#flush();
+    if (isLast)
       this.#shut(undefined); // nobody waits for the connection: closing it says all there is to say
-      return;
-    }
-    this.#flush();
-    this.#watchAborted();
+    else this.#watchAborted();
   }
 
   /** Gives the application a moment to end aborted requests in good order, then cuts the connection. */

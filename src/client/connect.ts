@@ -83,7 +83,8 @@ function sleep(ms: number, signal: AbortSignal): Promise<void> {
   });
 }
 
-function socketOptions(address: Address): NetConnectOpts {
+/** What `net.connect` takes. @throws {SettingError} `ERR_POSTERN_ADDRESS`: an inherited socket */
+export function socketOptions(address: Address): NetConnectOpts {
   switch (address.kind) {
     case "unix":
       return { path: address.path };

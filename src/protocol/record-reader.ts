@@ -41,6 +41,11 @@ export class RecordReader {
     return this.#have > 0 || this.#state !== HEADER;
   }
 
+  /** Padding of the record whose header came last; for who shows records. */
+  get paddingLength(): number {
+    return this.#padding;
+  }
+
   /**
    * Takes the next bytes of the stream, cut anywhere.
    * @throws {RemoteProtocolError} `ERR_POSTERN_RECORD_VERSION`: such a record cannot be skipped, close the connection

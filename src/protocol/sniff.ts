@@ -20,7 +20,7 @@ export function sniff(chunk: Uint8Array): Sniffed | undefined {
   if (/^PROXY (TCP|UNKNOWN)/.test(text)) return { name: "the PROXY protocol", isHttp: false };
   if (/^[A-Z]{3,10} [^\s]/.test(text)) return { name: "HTTP", isHttp: true };
   if (/^HTTP\/1\.[01] /.test(text)) return { name: "an HTTP server's answer", isHttp: false };
-  if (/^\x16\x03[\x00-\x04]/.test(text)) return { name: "TLS", isHttp: false };
+  if (/^[\x15\x16]\x03[\x00-\x04]/.test(text)) return { name: "TLS", isHttp: false };
   if (text.startsWith(PROXY_V2.toString("latin1"))) {
     return { name: "the PROXY protocol, version 2", isHttp: false };
   }
