@@ -81,7 +81,7 @@ export async function watchStatus(
 }
 
 /** @returns what gives it back, and does nothing the second time */
-function takeScreen({ stdout, stdin }: Terminal, quit: () => void): () => void {
+export function takeScreen({ stdout, stdin }: Terminal, quit: () => void): () => void {
   const onKeys = (keys: Buffer): void => {
     if (QUIT.test(keys.toString("latin1"))) quit();
   };
