@@ -102,8 +102,19 @@ async function open(
   env: NodeJS.ProcessEnv,
 ): Promise<Listener> {
   let isTcp: boolean | undefined;
+  // FastCGI 1.0 §3.2: who starts a program with a socket and a list of addresses has everybody else refused, those
+  // without an address too. A socket that `bind` names is the operator's own.
+  const isTcpOnly = options.bind.length === 0 && (env["FCGI_WEB_SERVER_ADDRS"] ?? "").trim() !== "";
   const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
     isTcp ??= hasPort(server.address());
+    if (isTcpOnly && !isTcp) {
+      options.logger.warn(
+        { code: "ERR_POSTERN_CLIENT_NOT_ALLOWED" },
+        "connection refused: FCGI_WEB_SERVER_ADDRS is set, and a unix socket knows no addresses; unset it, or listen on TCP",
+      );
+      socket.destroy();
+      return;
+    }
     sink.onSocket(socket, isTcp);
   });
   const name = printAddress(address);
