@@ -3,102 +3,24 @@
  * visitors get and the line in the server's log, as its sources write it. Measured: the end-to-end tests cause each of
  * these behind every server that can be had, and the pages in docs/deploy are held against this list.
  */
+
+import { MORE_LINES, versionByte } from "./failure-lines.ts";
+import {
+  EXPLANATIONS,
+  type Explanation,
+  type Failure,
+  type FailureCause,
+  type Outcome,
+} from "./failure-model.ts";
 import type { ApacheModule, WebServerName } from "./model.ts";
 
-export type FailureCause =
-  | "no-socket"
-  | "socket-refused"
-  | "port-refused"
-  | "no-permission"
-  | "not-fastcgi"
-  | "died"
-  | "died-answering"
-  | "silent"
-  | "not-a-head"
-  | "bad-status"
-  | "head-too-large"
-  | "threw"
-  | "failed-answering";
-
-export interface Explanation {
-  /** What has happened, as a sentence without its full stop. */
-  readonly means: string;
-  readonly remedy: string;
-}
-
-/**
- * A status; or, of an answer whose head was out already, `cut`: visitors can tell that it is not whole, and `unnoticed`:
- * they cannot. `waits`: there is no answer until the visitor leaves. `not HTTP`: something that is no status.
- */
-export type Outcome = number | "cut" | "unnoticed" | "waits" | "not HTTP";
-
-/** One failure behind one server. */
-export interface Failure {
-  readonly server: WebServerName;
-  /** Apache: which module it is about. */
-  readonly module?: ApacheModule;
-  readonly cause: FailureCause;
-  readonly outcome: Outcome;
-  /** In the log, `…` for what differs from time to time. Any of them, by release; empty: the log says nothing. */
-  readonly lines: readonly string[];
-}
-
-export const EXPLANATIONS: Readonly<Record<FailureCause, Explanation>> = {
-  "no-socket": {
-    means: "there is no socket of that name: the application does not run, or listens elsewhere",
-    remedy: "compare the path with the one that postern serve prints, and start it",
-  },
-  "socket-refused": {
-    means: "nobody listens on the socket: the application was killed, and its file stayed",
-    remedy: "start it; Postern takes the place of a socket that nobody listens on",
-  },
-  "port-refused": {
-    means: "nobody listens on the port: the application does not run, or listens on another address",
-    remedy: "compare the address with the one that postern serve prints, and start it",
-  },
-  "no-permission": {
-    means: "the web server's user may not write to the socket, or not enter a folder above it",
-    remedy: "--listen-group with the web server's group; namei -l shows the permissions along the path",
-  },
-  "not-fastcgi": {
-    means: "something else listens there, mostly an HTTP server",
-    remedy: "serve the application with Postern, or let the web server pass on by HTTP",
-  },
-  died: {
-    means: "the process ended, or was killed, before it answered",
-    remedy:
-      "its own log says why: an exception outside of a request, process.exit, memory, a blocked event loop",
-  },
-  "died-answering": {
-    means: "the process ended, or was killed, in the middle of an answer",
-    remedy: "its own log says why",
-  },
-  silent: {
-    means: "the application did not answer in time",
-    remedy:
-      "answer faster, or raise the web server's limit; --request-terminate-timeout finds out who is slow",
-  },
-  "not-a-head": {
-    means: "what came first is not a header line: a program has printed something into its answer",
-    remedy: "print to stderr; applications that Postern serves cannot do this",
-  },
-  "bad-status": {
-    means: "the header Status is not a number of three digits",
-    remedy: "mend the program; applications that Postern serves cannot do this",
-  },
-  "head-too-large": {
-    means: "the headers of the answer are larger than the web server takes",
-    remedy: "fewer or shorter headers (cookies, Content-Security-Policy), or a larger buffer",
-  },
-  threw: {
-    means: "the application failed; what it said is in the line",
-    remedy: "that request has the same name in Postern's log, with the stack",
-  },
-  "failed-answering": {
-    means: "the application failed in the middle of an answer, and Postern broke it off",
-    remedy: "the line before, or Postern's log, says why",
-  },
-};
+export {
+  EXPLANATIONS,
+  type Explanation,
+  type Failure,
+  type FailureCause,
+  type Outcome,
+} from "./failure-model.ts";
 
 type Row = readonly [cause: FailureCause, outcome: Outcome, ...lines: string[]];
 
@@ -249,7 +171,7 @@ export function linePattern(line: string): RegExp {
 export function explainLogLine(server: WebServerName, text: string): (Failure & Explanation) | undefined {
   let best: Failure | undefined;
   let longest = 0;
-  for (const failure of FAILURES) {
+  for (const failure of [...FAILURES, ...MORE_LINES]) {
     if (failure.server !== server) continue;
     for (const line of failure.lines) {
       if (line.length > longest && linePattern(line).test(text)) {
@@ -258,5 +180,7 @@ export function explainLogLine(server: WebServerName, text: string): (Failure & 
       }
     }
   }
-  return best === undefined ? undefined : { ...best, ...EXPLANATIONS[best.cause] };
+  if (best === undefined) return undefined;
+  const own = best.cause === "not-fastcgi" ? versionByte(text) : undefined;
+  return { ...best, ...EXPLANATIONS[best.cause], ...own };
 }

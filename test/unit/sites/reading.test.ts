@@ -1,0 +1,169 @@
+/** What an existing configuration says: every server's generated one read again, and some that people write. */
+import { describe, expect, it } from "vitest";
+import { generateSite, type Site, WEB_SERVERS } from "../../../src/sites/index.ts";
+import { readConfiguration } from "../../../src/sites/reading.ts";
+import { addressOf, commandOf, limitOf, listenOf, secondsOf } from "../../../src/sites/reading-model.ts";
+
+const SITE: Site = {
+  name: "a",
+  serverNames: ["example.com"],
+  listen: { host: "127.0.0.1", port: 8080 },
+  mount: "/app",
+  application: {
+    kind: "external",
+    addresses: [
+      { kind: "unix", path: "/run/a/a.sock" },
+      { kind: "tcp", host: "127.0.0.1", port: 9000 },
+    ],
+  },
+  apacheModule: "proxy_fcgi",
+  publicFolder: undefined,
+  statics: [],
+  maxBodyBytes: 2_097_152,
+  timeoutSeconds: 70,
+  isKeptAlive: false,
+  isMultiplexed: false,
+  isStreaming: false,
+  tls: undefined,
+  passwords: undefined,
+  sendFile: [],
+  webSocket: undefined,
+  standalone: { folder: "/srv/x", user: "www-data", group: "www-data", modules: undefined },
+};
+
+/** Those that cannot have two addresses are given one. */
+const ONE: readonly string[] = ["apache", "h2o"];
+
+describe("a generated configuration, read again", () => {
+  it.each(WEB_SERVERS)("%s: where it goes, listens, and who it becomes", (server) => {
+    const all = SITE.application.kind === "external" ? SITE.application.addresses : [];
+    const addresses = ONE.includes(server) ? all.slice(0, 1) : all;
+    const site = { ...SITE, application: { kind: "external", addresses } as const };
+    const text = generateSite(server, site).files[0]?.text ?? "";
+    const reading = readConfiguration(server, text);
+    expect(reading.backends.map(({ address }) => address)).toEqual(addresses);
+    const lines = text.split("\n");
+    for (const { line, timeout, program } of reading.backends) {
+      expect(lines[line - 1]).toMatch(/a\.sock|9000|"127\.0\.0\.1"|fastcgi\.connect/);
+      if (server !== "caddy" && server !== "cherokee") expect(timeout).toBe(70);
+      expect(program).toBeUndefined();
+    }
+    expect(reading.listens).toContainEqual(expect.objectContaining({ port: 8080, isTls: false }));
+    if (server !== "caddy") expect(reading.user).toBe("www-data");
+  });
+
+  it.each(["apache", "lighttpd", "h2o", "cherokee"] as const)("%s: the program that it starts", (server) => {
+    const application = {
+      kind: "spawned",
+      program: "/srv/app.fcgi",
+      processes: 2,
+      isDynamic: false,
+      socket: "/run/a/a.sock",
+      environment: { LANG: "C" },
+    } as const;
+    const text = generateSite(server, { ...SITE, apacheModule: "fcgid", application }).files[0]?.text ?? "";
+    const [backend] = readConfiguration(server, text).backends;
+    expect(backend?.program).toMatch(/^\/srv\/app\.fcgi$/);
+    expect(backend?.environment).toMatchObject({ LANG: "C" });
+    // Cherokee's program binds by itself.
+    expect(backend?.address === undefined).toBe(server !== "cherokee");
+  });
+});
+
+describe("a configuration that somebody wrote", () => {
+  it("nginx: its own limits where nothing is said, upstreams, several logs", () => {
+    const reading = readConfiguration(
+      "nginx",
+      "error_log /var/log/nginx/error.log;\nhttp {\n  upstream a { server unix:/run/a.sock; server app:9000; }\n  server { server_name a.org *.a.org; error_log syslog:server=x;\n    location /x/ { fastcgi_pass a; }\n    location /y { fastcgi_pass $where; }\n  }\n}\n",
+    );
+    expect(reading.backends).toEqual([
+      expect.objectContaining({
+        address: { kind: "unix", path: "/run/a.sock" },
+        line: 3,
+        timeout: 60,
+        bodyLimit: 1024 ** 2,
+        url: "/x/",
+      }),
+      expect.objectContaining({ address: { kind: "tcp", host: "app", port: 9000 } }),
+    ]);
+    expect(reading.errorLogs).toEqual([{ path: "/var/log/nginx/error.log", line: 1 }]);
+    expect(reading.listens).toEqual([expect.objectContaining({ port: 80, names: ["a.org"] })]);
+  });
+
+  it("apache: mod_fastcgi's external servers, and what mod_fcgid lets through by itself", () => {
+    const fastcgi = readConfiguration(
+      "apache",
+      "FastCgiExternalServer /srv/x.fcgi -socket /run/a.sock -idle-timeout 5\n",
+    );
+    expect(fastcgi.backends).toEqual([
+      expect.objectContaining({ address: { kind: "unix", path: "/run/a.sock" }, timeout: 5 }),
+    ]);
+    const fcgid = readConfiguration(
+      "apache",
+      '<Directory /srv>\nSetHandler fcgid-script\nOptions +ExecCGI\n</Directory>\nScriptAlias "/app" "/srv/app.fcgi/"\n',
+    );
+    expect(fcgid.backends).toEqual([
+      expect.objectContaining({ program: "/srv/app.fcgi", bodyLimit: 131_072, timeout: 40, url: "/app" }),
+    ]);
+  });
+
+  it("haproxy: the folder it lives in, and only servers that speak FastCGI", () => {
+    const reading = readConfiguration(
+      "haproxy",
+      "global\n  chroot /var/lib/haproxy\ndefaults\n  timeout server 5s\nbackend b\n  server one unix@/app.sock proto fcgi\n  server two 127.0.0.1:80\nfrontend f\n  bind :443 ssl crt x\n",
+    );
+    expect(reading.chroot).toBe("/var/lib/haproxy");
+    expect(reading.backends).toEqual([
+      expect.objectContaining({ address: { kind: "unix", path: "/app.sock" }, timeout: 5, line: 6 }),
+    ]);
+    expect(reading.listens).toEqual([expect.objectContaining({ host: "", port: 443, isTls: true })]);
+  });
+
+  it("caddy: php_fastcgi, a site by its name, one behind a matcher", () => {
+    const reading = readConfiguration(
+      "caddy",
+      "example.org {\n\tphp_fastcgi unix//run/php.sock\n\treverse_proxy /app/* 127.0.0.1:9000 {\n\t\ttransport fastcgi {\n\t\t\tread_timeout 7s\n\t\t}\n\t}\n}\n",
+    );
+    expect(reading.backends.map(({ address, url, timeout }) => [address, url, timeout])).toEqual([
+      [{ kind: "unix", path: "/run/php.sock" }, undefined, undefined],
+      [{ kind: "tcp", host: "127.0.0.1", port: 9000 }, "/app/", 7],
+    ]);
+    expect(reading.listens).toEqual([
+      expect.objectContaining({ port: 443, isTls: true, names: ["example.org"] }),
+    ]);
+  });
+
+  it("h2o: a port alone, a program, and no YAML at all", () => {
+    const reading = readConfiguration(
+      "h2o",
+      'hosts:\n  "a.org:80":\n    listen: 8080\n    paths:\n      /:\n        fastcgi.connect: 9000\n      /p:\n        fastcgi.spawn: "exec /srv/p.fcgi -x"\n',
+    );
+    expect(reading.backends.map(({ address, program, url }) => address ?? [program, url])).toEqual([
+      { kind: "tcp", host: "127.0.0.1", port: 9000 },
+      ["/srv/p.fcgi", "/p"],
+    ]);
+    expect(() => readConfiguration("h2o", "a: [")).toThrow(/^line \d+: this is not a configuration of h2o/);
+  });
+});
+
+it("reads the program out of a line for a shell", () => {
+  expect(commandOf("A='b c' L=\"d\" exec '/srv/a b/app.fcgi' -x")).toEqual({
+    program: "/srv/a b/app.fcgi",
+    environment: { A: "b c", L: "d" },
+  });
+  expect(commandOf("/srv/app.fcgi")).toEqual({ program: "/srv/app.fcgi", environment: {} });
+});
+
+it("reads addresses, listeners, times and sizes in the spellings of all of them", () => {
+  expect(addressOf("unix:/run/a.sock:")).toEqual({ kind: "unix", path: "/run/a.sock" });
+  expect(addressOf("[::1]:9000")).toEqual({ kind: "tcp", host: "::1", port: 9000 });
+  expect(addressOf("unix:$socket")).toBeUndefined();
+  expect(listenOf("*:80")).toEqual({ host: "", port: 80 });
+  expect(listenOf("[::1]:81")).toEqual({ host: "::1", port: 81 });
+  expect(listenOf("localhost")).toBeUndefined();
+  expect(secondsOf("1m30s")).toBe(90);
+  expect(secondsOf("5000", "ms")).toBe(5);
+  expect(limitOf("1m")).toBe(1024 ** 2);
+  expect(limitOf("10MB", true)).toBe(10_000_000);
+  expect(limitOf("0")).toBeUndefined();
+});
