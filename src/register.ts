@@ -12,9 +12,9 @@ import type { StandIn } from "./adapters/stand-in.ts";
 import { PosternError, SettingError } from "./base/errors.ts";
 import { stderrLogger } from "./base/log.ts";
 import { createServer, serveCgi } from "./serve.ts";
+import { type AnswerOutput, claimStdout } from "./server/claim-stdout.ts";
 import { isCgiProgram } from "./server/inherited.ts";
 import type { ServerOptions } from "./server/options.ts";
-import { type CgiStreams, claimStdout } from "./server/plain-cgi.ts";
 import { drainOnSignals, exitSoon, survivePipes } from "./server/process.ts";
 import type { Server } from "./server/server.ts";
 
@@ -43,7 +43,7 @@ const LISTS: readonly string[] = ["bind", "allowedClients", "trustProxy", "sendF
 /** The one FastCGI server of this process, from `listen()` to the end of `close()`. */
 class Registration implements ListenHost {
   readonly #logger = stderrLogger();
-  readonly #stdout: CgiStreams["stdout"] | undefined;
+  readonly #stdout: AnswerOutput | undefined;
   #server: Server | undefined = undefined;
   #closing = new AbortController();
   #closed: Promise<unknown> = Promise.resolve();

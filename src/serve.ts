@@ -5,9 +5,11 @@
 import { type Application, hostApplication } from "./adapters/app.ts";
 import { SettingError } from "./base/errors.ts";
 import { yesOrNo } from "./base/settings.ts";
+import { answerFailure, type BootFailure } from "./server/boot-failure.ts";
+import { type AnswerOutput, claimStdout } from "./server/claim-stdout.ts";
 import { isPlainCgi } from "./server/inherited.ts";
 import type { ServerOptions } from "./server/options.ts";
-import { CgiConnection, type CgiStreams, forgetProxyHeader } from "./server/plain-cgi.ts";
+import { CgiConnection, forgetProxyHeader } from "./server/plain-cgi.ts";
 import { drainOnSignals, exitWhenDone, survivePipes } from "./server/process.ts";
 import { Server } from "./server/server.ts";
 
@@ -46,6 +48,16 @@ export function createServer(application: Application, options: ServerOptions = 
  * @throws {AppError} ERR_POSTERN_APP_LOAD: its framework could not start it
  */
 export async function serve(application: Application, options: ServeOptions = {}): Promise<Server> {
+  try {
+    return await begin(application, options);
+  } catch (error) {
+    // Whoever has started this program has visitors who wait.
+    if (options?.bind === undefined) await answerFailure(bootFailureOf(error), undefined);
+    throw error;
+  }
+}
+
+async function begin(application: Application, options: ServeOptions): Promise<Server> {
   const { handler, ready } = hostApplication(application);
   const server = new Server(handler, options);
   const drainsOnSignals = yesOrNo("signals", options.signals, true);
@@ -61,8 +73,18 @@ export async function serve(application: Application, options: ServeOptions = {}
   return server;
 }
 
+function bootFailureOf(error: unknown): BootFailure {
+  const { message, stack } = error instanceof Error ? error : new Error(String(error));
+  return {
+    status: 500,
+    reason: `${process.argv[1]?.split("/").at(-1) ?? "the program"}: ${message}`,
+    detail: stack ?? message,
+    isDevelopment: process.env["NODE_ENV"] === "development",
+  };
+}
+
 /** Answers the one request that this process was started for, then exits. RFC 3875. */
-export function serveCgi(server: Server, stdout: CgiStreams["stdout"] = process.stdout): void {
+export function serveCgi(server: Server, stdout: AnswerOutput = claimStdout()): void {
   const { stdin, stderr } = process;
   const connection = new CgiConnection(process.env, { stdin, stdout, stderr });
   server.serveSocket(connection, "cgi");

@@ -52,7 +52,7 @@ function shorten(detail: string): string {
 }
 
 /** ASCII with every markup and non-ASCII character as a reference; control characters but tab and newline dropped. */
-function escapeHtml(text: string): string {
+export function escapeHtml(text: string): string {
   return text.replace(/[&<>"'\x00-\x08\x0b-\x1f\x7f]|[^\x00-\x7f]/gu, (character) => {
     const code = character.codePointAt(0)!;
     return code < 0x20 || code === 0x7f ? "" : `&#${code};`;

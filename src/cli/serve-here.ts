@@ -5,26 +5,37 @@ import { SettingError } from "../base/errors.ts";
 import { type Logger, type LogLevelName, stderrLogger } from "../base/log.ts";
 import type { PoolSettings } from "../config/types.ts";
 import { ApplicationLoader } from "../manager/application.ts";
+import type { BootGuard } from "../manager/boot-guard.ts";
 import { openFront, type Part } from "../manager/front.ts";
 import { frontOptions, serverOptions } from "../manager/launch.ts";
 import { dropPrivileges } from "../manager/preamble.ts";
 import { WsHttp } from "../manager/ws-http.ts";
 import { serveCgi } from "../serve.ts";
+import type { AnswerOutput } from "../server/claim-stdout.ts";
 import type { Handler } from "../server/exchange.ts";
-import { isCgiProgram, isPlainCgi } from "../server/inherited.ts";
+import { isPlainCgi } from "../server/inherited.ts";
 import type { ServerOptions } from "../server/options.ts";
-import { claimStdout } from "../server/plain-cgi.ts";
 import { type Drainable, drainOnSignals, survivePipes } from "../server/process.ts";
 import { Server } from "../server/server.ts";
 
 /** How long an application may take to close its server on a signal when there is no drainTimeout, ms. */
 const LONGEST_PATIENCE_MS = 30000;
 
+/** What surrounds an application that is served here. */
+export interface HereOptions {
+  readonly logLevel: LogLevelName;
+  /** Warnings for the log. */
+  readonly notes: readonly string[];
+  /** Of a CGI program: where its answer goes. */
+  readonly stdout: AnswerOutput | undefined;
+  /** It was started by a web server: whatever goes wrong must come back as an error, and not end the process. */
+  readonly guard: BootGuard | undefined;
+}
+
 /** Resolves when everything is over. @throws {SettingError} nothing is left behind */
 export async function serveHere(
   pool: PoolSettings,
-  logLevel: LogLevelName,
-  notes: readonly string[],
+  { logLevel, notes, stdout, guard }: HereOptions,
 ): Promise<void> {
   const logger = stderrLogger(logLevel);
   for (const note of notes) logger.warn({}, note);
@@ -58,9 +69,9 @@ export async function serveHere(
     if (pool.umask !== undefined) process.umask(pool.umask);
     dropPrivileges(pool.user, pool.group);
     process.chdir(pool.chdir);
-    // What it prints would be taken for its answer.
-    const stdout = pool.bind.length === 0 && isCgiProgram(process.env) ? claimStdout() : undefined;
+    guard?.begin(pool.program.file, pool.readyTimeoutMs, (error) => application.abandon(error));
     handler = await application.load(pool.readyTimeoutMs);
+    guard?.release();
     if (pool.bind.length > 0 || pool.http === undefined) {
       await server.listen();
       if (server.addresses.length === 0) {

@@ -111,6 +111,11 @@ export class ApplicationLoader {
     }
   }
 
+  /** Somebody else knows that nothing will come of it: `load` rejects. Nothing happens once it has found one. */
+  abandon(error: SettingError): void {
+    this.#settle?.reject(error);
+  }
+
   /** Requests are served from now on: a server that listens hears of it. */
   announce(): void {
     this.#isServed = true;

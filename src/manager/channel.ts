@@ -6,6 +6,7 @@
 import { Socket } from "node:net";
 import { isAbsolute } from "node:path";
 import type { Logger } from "../base/log.ts";
+import type { BootFailure } from "../server/boot-failure.ts";
 
 /** The descriptor a worker finds its end under. */
 const CHANNEL_FD = 3;
@@ -24,6 +25,8 @@ const MAX_MESSAGES_PER_SECOND = 10000;
 export type ToWorker =
   | { readonly type: "start"; readonly settings: WorkerSettings }
   | { readonly type: "drain"; readonly delayMs: number }
+  /** To one that was started before there was need of it. */
+  | { readonly type: "go"; readonly failure: BootFailure | undefined }
   | { readonly type: "status"; readonly id: number; readonly text: string; readonly contentType: string };
 
 /** What a worker tells the manager. */
@@ -35,6 +38,8 @@ export type FromWorker =
   /** It finishes what it has and ends, without having been told to. `why`: `a worker was sent TERM`. */
   | { readonly type: "leaving"; readonly why: string }
   | { readonly type: "log"; readonly level: keyof Logger; readonly message: string; readonly fields: object }
+  /** Files of the application that were loaded, for whoever watches them. */
+  | { readonly type: "files"; readonly files: readonly string[] }
   /** A visitor asks for the status page. */
   | { readonly type: "status"; readonly id: number; readonly query: string };
 
@@ -84,6 +89,18 @@ export interface WorkerSettings {
   readonly frontOptions: Readonly<Record<string, unknown>>;
   /** For its private socket; the manager has made it and removes it, however the worker ends. */
   readonly frontFolder: string | undefined;
+  /** There is no application: every request is answered with this. */
+  readonly failure: BootFailure | undefined;
+  /** For whoever works on the application. */
+  readonly dev: DevSettings | undefined;
+}
+
+/** Of a worker of `postern dev`. */
+export interface DevSettings {
+  /** Whether sources may be shown to a developer. */
+  readonly hasSources: boolean;
+  /** Whether it waits for `go` before it loads anything of the application's. */
+  readonly isSpare: boolean;
 }
 
 /** Sends and receives messages; whatever is not one ends it. */
@@ -210,6 +227,8 @@ export function readFromWorker(message: unknown): FromWorker {
         fields: record(given["fields"], "fields"),
       };
     }
+    case "files":
+      return { type: "files", files: texts(given, "files") };
     case "status":
       return { type: "status", id: count(given, "id"), query: text(given, "query") };
     case "beat":
@@ -244,6 +263,12 @@ function text(given: Readonly<Record<string, unknown>>, name: string): string {
   const value = given[name];
   if (typeof value === "string") return value;
   throw new TypeError(`${name} is not text`);
+}
+
+function texts(given: Readonly<Record<string, unknown>>, name: string): string[] {
+  const value = given[name];
+  if (Array.isArray(value) && value.every((one) => typeof one === "string")) return value;
+  throw new TypeError(`${name} is not a list of texts`);
 }
 
 function count(given: Readonly<Record<string, unknown>>, name: string): number {

@@ -9,8 +9,9 @@ import { SettingError } from "../base/errors.ts";
 import type { LogLevelName } from "../base/log.ts";
 import type { PoolSettings } from "../config/types.ts";
 import { findUser } from "../server/accounts.ts";
+import type { BootFailure } from "../server/boot-failure.ts";
 import type { HeldSocket } from "../server/held-socket.ts";
-import { FIRST_SOCKET_FD, type ToWorker, type WorkerSettings } from "./channel.ts";
+import { type DevSettings, FIRST_SOCKET_FD, type ToWorker, type WorkerSettings } from "./channel.ts";
 import { workerEnvironment } from "./environment.ts";
 import { type LaunchTools, planLaunch } from "./preamble.ts";
 import { findProgram } from "./programs.ts";
@@ -18,6 +19,9 @@ import { ScoreboardFile } from "./scoreboard.ts";
 import type { Launching } from "./worker-sink.ts";
 
 const WORKER_PROGRAM = fileURLToPath(new URL("./worker-main.js", import.meta.url));
+
+/** Node tells of each module that it loads, to `process.send`: what `node --watch` is made of, since Node 18. */
+const LOADED_FILES = { WATCH_REPORT_DEPENDENCIES: "1" };
 
 export interface LaunchContext {
   readonly pool: PoolSettings;
@@ -28,6 +32,9 @@ export interface LaunchContext {
   /** The manager's own environment. */
   readonly env: NodeJS.ProcessEnv;
   readonly tools: LaunchTools;
+  /** Instead of the application: what every request is answered with. */
+  readonly failure?: BootFailure | undefined;
+  readonly dev?: DevSettings | undefined;
 }
 
 /**
@@ -46,6 +53,7 @@ function launchApp(context: LaunchContext, file: string, id: number, generation:
     ...workerEnvironment(pool, context.env),
     POSTERN_POOL: pool.name,
     POSTERN_WORKER: String(id),
+    ...(context.dev !== undefined && LOADED_FILES),
   };
   const { rlimitFiles } = pool;
   const node = [process.execPath, ...pool.nodeArgs, "--inspect-port=127.0.0.1:0", WORKER_PROGRAM];
@@ -74,10 +82,11 @@ function launchApp(context: LaunchContext, file: string, id: number, generation:
     umask: pool.umask,
     logLevel: context.logLevel,
     hasSiblings: pool.maxChildren > 1,
-    statusPath: pool.statusPath,
-    options: serverOptions(pool),
-    frontOptions: frontOptions(pool),
+    // A pool without an application is not well.
+    ...probes(context),
     frontFolder,
+    failure: context.failure,
+    dev: context.dev,
   };
   const start: ToWorker = { type: "start", settings };
   const scoreboard = new ScoreboardFile();
@@ -96,6 +105,18 @@ function launchApp(context: LaunchContext, file: string, id: number, generation:
       scoreboard.close();
       if (frontFolder !== undefined) rmSync(frontFolder, { recursive: true, force: true });
     },
+  };
+}
+
+function probes({
+  pool,
+  failure,
+}: LaunchContext): Pick<WorkerSettings, "statusPath" | "options" | "frontOptions"> {
+  const shown = failure === undefined ? pool : { ...pool, statusPath: undefined, pingPath: undefined };
+  return {
+    statusPath: shown.statusPath,
+    options: serverOptions(shown),
+    frontOptions: frontOptions(shown),
   };
 }
 

@@ -1,8 +1,10 @@
 /** What a pool is given by the manager, and how its starts come out. */
 import { SettingError } from "../base/errors.ts";
 import type { Logger, LogLevelName } from "../base/log.ts";
+import type { PoolSettings } from "../config/types.ts";
 import type { HeldSocket } from "../server/held-socket.ts";
 import type { Guardian } from "./guardian.ts";
+import type { PoolPolicy } from "./pool.ts";
 import type { LaunchTools } from "./preamble.ts";
 import type { Clock } from "./worker-sink.ts";
 
@@ -43,4 +45,26 @@ export type Fault = "setting" | "app" | "boot";
 
 export function faultOf(error: unknown): Fault {
   return error instanceof SettingError ? "setting" : "boot";
+}
+
+/** The part of the settings that the policy looks at. */
+export function policyOf(settings: PoolSettings): PoolPolicy {
+  const {
+    pm,
+    maxChildren,
+    startServers,
+    minSpareServers,
+    maxSpareServers,
+    maxSpawnRate,
+    processIdleTimeoutMs,
+  } = settings;
+  return {
+    pm,
+    maxChildren,
+    startServers,
+    minSpareServers,
+    maxSpareServers,
+    maxSpawnRate,
+    processIdleTimeoutMs,
+  };
 }

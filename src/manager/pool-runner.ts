@@ -5,10 +5,11 @@
 
 import type { PoolSettings } from "../config/types.ts";
 import type { PoolSnapshot } from "../status/snapshot.ts";
+import { Caretaker } from "./caretaker.ts";
 import type { FromWorker } from "./channel.ts";
 import { launchWorker } from "./launch.ts";
-import { Pool, type PoolAction, type PoolPolicy, type ReloadMode } from "./pool.ts";
-import { faultOf, type PoolHost, type PoolSockets, type StartOutcome } from "./pool-host.ts";
+import { Pool, type PoolAction, type ReloadMode } from "./pool.ts";
+import { faultOf, type PoolHost, type PoolSockets, policyOf, type StartOutcome } from "./pool-host.ts";
 import { PoolLog } from "./pool-log.ts";
 import { PoolTotals } from "./pool-totals.ts";
 import { WorkerHandle } from "./worker-handle.ts";
@@ -44,6 +45,8 @@ export class PoolRunner implements WorkerSink {
   #starting: ((outcome: StartOutcome) => void) | undefined = undefined;
   #reloading: ((outcome: StartOutcome) => void) | undefined = undefined;
   #firstFailure: StartOutcome | undefined = undefined; // of the generation being started
+  readonly #caretaker: Caretaker;
+  #lastEnd = ""; // why a worker ended that should not have
   readonly #totals = new PoolTotals();
 
   constructor(settings: PoolSettings, sockets: PoolSockets, host: PoolHost) {
@@ -53,6 +56,7 @@ export class PoolRunner implements WorkerSink {
     this.#host = host;
     this.#pool = new Pool(policyOf(settings));
     this.#log = new PoolLog(settings, host);
+    this.#caretaker = new Caretaker(host);
   }
 
   get settings(): PoolSettings {
@@ -121,6 +125,7 @@ export class PoolRunner implements WorkerSink {
   stop(): void {
     if (this.#isStopping) return;
     this.#isStopping = true;
+    this.#caretaker.dismiss();
     this.#endReload({ ok: false, fault: "boot", message: "the pool was stopped meanwhile" });
     this.#pool.stop();
     this.#act();
@@ -184,6 +189,10 @@ export class PoolRunner implements WorkerSink {
     const now = this.#host.now();
     const { actions, wakeAt } = this.#pool.decide(views, now);
     for (const action of actions) this.#do(action);
+    if (this.#pool.nextStartAt !== undefined && this.#workers.size === 0 && !this.#isStopping) {
+      const context = this.#launchContext(this.#settings, this.#sockets);
+      this.#caretaker.hire(context, this.#lastEnd, this.#pool.nextStartAt - now);
+    }
     if (wakeAt !== undefined && !this.#isStopped) {
       this.#timer = setTimeout(() => this.#act(), Math.max(1, Math.ceil(wakeAt - now)));
     }
@@ -242,6 +251,7 @@ export class PoolRunner implements WorkerSink {
       this.#log.processMaxReached();
       return;
     }
+    this.#caretaker.dismiss();
     const id = this.#host.nextWorkerId();
     const { logger, now } = this.#host;
     const { settings, sockets } = this.#underWhich(generation);
@@ -275,6 +285,7 @@ export class PoolRunner implements WorkerSink {
   #onNotSpawned(id: number, generation: number, error: unknown): void {
     const message = error instanceof Error ? error.message : String(error);
     this.#host.logger.error({ pool: this.name }, `a worker could not be started: ${message}`);
+    this.#lastEnd = message;
     this.#fail({ ok: false, fault: faultOf(error), message });
     this.#pool.ended({ id, generation, wasReady: false, isExpected: false, livedMs: 0 }, this.#host.now());
     this.#act();
@@ -307,6 +318,7 @@ export class PoolRunner implements WorkerSink {
     const isAgreed =
       wasReady && end.code === 0 && (this.#settings.program.kind === "command" || livedMs > SETTLED_MS);
     const isExpected = end.isExpected || isAgreed;
+    if (!isExpected) this.#lastEnd = end.failure || `${this.#program} ended with ${end.how}`;
     this.#log.workerEnded(worker, { ...end, isExpected });
     if (!end.wasReady && !end.isExpected) {
       this.#fail({
@@ -325,11 +337,12 @@ export class PoolRunner implements WorkerSink {
     this.#log.output(worker.pid, stream, line);
   }
 
-  onMessage(worker: KnownWorker, message: Extract<FromWorker, { type: "log" | "status" }>): void {
+  onMessage(worker: KnownWorker, message: Extract<FromWorker, { type: "log" | "status" | "files" }>): void {
     if (message.type === "log") {
       this.#log.message(worker.pid, message.level, message.fields, message.message);
       return;
     }
+    if (message.type === "files") return; // for `postern dev` alone
     const { text, contentType } = this.#host.statusPage(this.name, message.query);
     worker.tellStatus(message.id, text, contentType);
   }
@@ -371,26 +384,4 @@ export class PoolRunner implements WorkerSink {
     this.#log.close();
     this.#host.onStopped(this.name);
   }
-}
-
-/** The part of the settings that the policy looks at. */
-function policyOf(settings: PoolSettings): PoolPolicy {
-  const {
-    pm,
-    maxChildren,
-    startServers,
-    minSpareServers,
-    maxSpareServers,
-    maxSpawnRate,
-    processIdleTimeoutMs,
-  } = settings;
-  return {
-    pm,
-    maxChildren,
-    startServers,
-    minSpareServers,
-    maxSpareServers,
-    maxSpawnRate,
-    processIdleTimeoutMs,
-  };
 }

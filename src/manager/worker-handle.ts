@@ -145,7 +145,11 @@ export class WorkerHandle implements KnownWorker {
   }
 
   tellStatus(id: number, text: string, contentType: string): void {
-    this.#channel?.send({ type: "status", id, text, contentType });
+    this.tell({ type: "status", id, text, contentType });
+  }
+
+  tell(message: Parameters<Channel["send"]>[0]): void {
+    this.#channel?.send(message);
   }
 
   /** Marks it for replacement: a new one first, then this one drains. */
@@ -366,8 +370,7 @@ export class WorkerHandle implements KnownWorker {
       this.#sink.onEnded(this, { wasReady, isExpected, livedMs, code, signal, lost, ...words, isApp });
     };
     const outputsEnd = Promise.all(this.#outputs.map((output) => output.ended));
-    const timeUp = new Promise<void>((resolve) => this.#after(OUTPUT_MS, resolve));
-    void Promise.race([outputsEnd, timeUp]).then(finish);
+    void Promise.race([outputsEnd, new Promise<void>((end) => this.#after(OUTPUT_MS, end))]).then(finish);
   }
 
   #capture(stream: Readable | null, name: "stdout" | "stderr"): void {
@@ -382,8 +385,8 @@ export class WorkerHandle implements KnownWorker {
 
   #signal(signal: NodeJS.Signals, isForAll = false): void {
     const problem = sendSignal(this.pid, signal, isForAll);
-    if (problem !== undefined)
-      this.#logger.error({ pid: this.pid, signal }, `a worker cannot be signalled: ${problem}`);
+    if (problem === undefined) return;
+    this.#logger.error({ pid: this.pid, signal }, `a worker cannot be signalled: ${problem}`);
   }
 
   #after(ms: number, action: () => void): void {

@@ -77,7 +77,7 @@ export interface WorkerSink {
   onChange(worker: KnownWorker): void;
   onEnded(worker: KnownWorker, end: WorkerEnd): void;
   onLine(worker: KnownWorker, stream: "stdout" | "stderr", line: string): void;
-  onMessage(worker: KnownWorker, message: Extract<FromWorker, { type: "log" | "status" }>): void;
+  onMessage(worker: KnownWorker, message: Extract<FromWorker, { type: "log" | "status" | "files" }>): void;
   /** A request that takes too long, or a stuck event loop, with what could be found out. */
   onSlow(worker: KnownWorker, report: SlowReport): void;
 }

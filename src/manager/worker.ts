@@ -12,6 +12,7 @@ import { performance } from "node:perf_hooks";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { PosternError, SettingError } from "../base/errors.ts";
 import { type LogFields, type Logger, stderrLogger } from "../base/log.ts";
+import { failureHandler } from "../server/boot-failure.ts";
 import type { Exchange, Handler } from "../server/exchange.ts";
 import { forgetProxyHeader } from "../server/plain-cgi.ts";
 import { exitSoon, survivePipes } from "../server/process.ts";
@@ -27,6 +28,7 @@ import {
   type ToWorker,
   type WorkerSettings,
 } from "./channel.ts";
+import { DevSide } from "./dev-side.ts";
 import { type Front, openFront, type Part } from "./front.ts";
 import { showPlace } from "./load-app.ts";
 import { dropPrivileges } from "./preamble.ts";
@@ -55,6 +57,11 @@ export class Worker {
   #front: Front | undefined = undefined;
   #wsHttp: WsHttp | undefined = undefined;
   #settings: WorkerSettings | undefined = undefined;
+  #dev: DevSide | undefined = undefined;
+  #onGo!: (failure: WorkerSettings["failure"]) => void;
+  readonly #go = new Promise<WorkerSettings["failure"]>((resolve) => {
+    this.#onGo = resolve;
+  });
   #isDraining = false;
   #isReady = false;
   #wasBusy = false;
@@ -89,6 +96,9 @@ export class Worker {
         this.#settings = readStart(message);
         void this.#start(this.#settings);
         return;
+      case "go":
+        this.#onGo(message.failure);
+        return;
       case "drain":
         this.#drain(message.delayMs);
         return;
@@ -106,6 +116,7 @@ export class Worker {
       if (settings.umask !== undefined) process.umask(settings.umask);
       dropPrivileges(settings.user, settings.group);
       process.chdir(settings.chdir);
+      if (settings.dev !== undefined) this.#dev = new DevSide(settings.dev, settings.chdir);
       server = this.#makeServer((exchange) => handler(exchange), settings);
     } catch (error) {
       this.#fail("boot", error);
@@ -113,21 +124,9 @@ export class Worker {
     }
     try {
       forgetProxyHeader();
-      // An await that nothing will ever settle ends the process, as it does without us.
-      this.#channel.keepAlive(false);
-      this.#application = new ApplicationLoader(settings.file, {
-        logger: server.options.logger,
-        onClose: () => this.#onClosedByApplication(),
-        cut: (reason) => {
-          for (const one of [server, this.#front?.server]) one?.cut(reason);
-        },
-        openRequests: () => server.load.openRequests + (this.#front?.server.load.openRequests ?? 0),
-        onReplaced: (next) => {
-          handler = next;
-        },
+      handler = await this.#load(settings, server, (next) => {
+        handler = next;
       });
-      handler = await this.#application.load(0); // the manager counts the time
-      this.#channel.keepAlive(true);
     } catch (error) {
       this.#fail("app", error);
       return;
@@ -144,7 +143,7 @@ export class Worker {
             development: server.options.development,
           },
           hooks: { observer: this.#scoreboard },
-          upgradeServer: this.#application.upgradeServer,
+          upgradeServer: this.#application?.upgradeServer,
           ...(settings.frontFolder !== undefined && { folder: settings.frontFolder }),
         });
       }
@@ -158,16 +157,45 @@ export class Worker {
       this.#close(0);
       return;
     }
-    this.#application.announce();
+    this.#application?.announce();
     await nextTurn(); // what fails when the application hears that it listens was never ready
     if (this.#isDraining) return;
     this.#isReady = true;
+    this.#dev?.flushFiles();
     this.#tell({ type: "ready" });
     // Loading the application was work as well, but no sign that visitors have to wait.
     this.#lastBeat = performance.now();
     this.#lastUtilisation = performance.eventLoopUtilization();
     this.#beat();
     setInterval(() => this.#beat(), BEAT_MS).unref();
+  }
+
+  /** The application, or what is served in its place. */
+  async #load(
+    settings: WorkerSettings,
+    server: Server,
+    onReplaced: (next: Handler) => void,
+  ): Promise<Handler> {
+    const dev = this.#dev;
+    const failure = settings.dev?.isSpare === true ? await this.#go : settings.failure;
+    if (failure !== undefined) {
+      return dev?.wrap(dev.failureHandler(failure)) ?? failureHandler(failure);
+    }
+    dev?.tellFiles((files) => this.#tell({ type: "files", files }));
+    // An await that nothing will ever settle ends the process, as it does without us.
+    this.#channel.keepAlive(false);
+    this.#application = new ApplicationLoader(settings.file, {
+      logger: server.options.logger,
+      onClose: () => this.#onClosedByApplication(),
+      cut: (reason) => {
+        for (const one of [server, this.#front?.server]) one?.cut(reason);
+      },
+      openRequests: () => server.load.openRequests + (this.#front?.server.load.openRequests ?? 0),
+      onReplaced: (next) => onReplaced(dev?.wrap(next) ?? next),
+    });
+    const handler = await this.#application.load(0); // the manager counts the time
+    this.#channel.keepAlive(true);
+    return dev?.wrap(handler) ?? handler;
   }
 
   #makeServer(handler: Handler, settings: WorkerSettings): Server {
@@ -182,6 +210,7 @@ export class Worker {
         isHeld: true,
         onBusy: () => this.#beat(),
         onCut: (reason: string) => this.#logCut(reason),
+        ...(this.#dev !== undefined && { failurePage: this.#dev.failurePage }),
         ...(statusPath !== undefined && {
           statusPath,
           onStatus: (exchange: Exchange) => this.#statusPage.ask(exchange),
@@ -269,6 +298,7 @@ export class Worker {
   #drain(delayMs: number): void {
     if (this.#isDraining) return;
     this.#isDraining = true;
+    this.#dev?.close();
     if (this.#server !== undefined) this.#close(delayMs);
     else exitSoon(0); // nothing was begun: however long the application would still take to load
   }
@@ -315,6 +345,7 @@ export class Worker {
   }
 
   #fail(stage: "boot" | "app", error: unknown): void {
+    this.#dev?.flushFiles();
     this.#isDraining = true; // the manager's answer to our finish() would look as if it were gone
     const message =
       error instanceof PosternError ? error.message : String((error as Error | undefined)?.stack ?? error);

@@ -1,4 +1,5 @@
 /** What an exchange needs of its surroundings. Types alone; `E` is the exchange, which cannot be named here. */
+import type { ErrorPage } from "../cgi/error-page.ts";
 import type { AppConnection } from "../protocol/app-connection.ts";
 import type { ResolvedOptions } from "./options.ts";
 
@@ -37,6 +38,8 @@ export interface ServerOf<E> {
   nextNumber(): number;
   /** Logs a warning that every such request would give, once: the first of its kind. */
   warnOnce(kind: string, warning: string): void;
+  /** The page for a failure of the application, when somebody has one of their own. */
+  readonly failurePage: ((exchange: E, error: Error) => ErrorPage | undefined) | undefined;
   readonly background: {
     /** Work that goes on after an answer. */
     add(work: Promise<unknown>): void;

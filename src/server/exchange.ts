@@ -275,7 +275,8 @@ export class Exchange implements RequestSink, InputHost {
     const method = oneLine(this.params.get("REQUEST_METHOD"));
     this.sendStderr(`request ${this.id} ${method} ${oneLine(urlForLog(this))}: ${oneLine(shown)}\n`);
     if (this.#state === RUNNING) {
-      const page = failurePage(shown, this.options.development);
+      const own = this.#host.server.failurePage?.(this, shown);
+      const page = own ?? failurePage(shown, this.options.development);
       this.respond(page.head, page.body, 1);
     } else {
       this.#over();

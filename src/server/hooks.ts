@@ -2,6 +2,7 @@
  * What the process manager's worker asks of a server beyond its public options: to be told of every request, to answer
  * the status page, and to share a listening socket with its siblings.
  */
+import type { ErrorPage } from "../cgi/error-page.ts";
 import type { Exchange } from "./exchange.ts";
 
 /** Hears of every request exactly twice, whatever becomes of it. Must not throw. */
@@ -21,6 +22,8 @@ export interface ServerHooks {
   readonly onBusy?: () => void;
   /** Requests that are still open are about to be cut: by the drain timeout, or because the server is destroyed. */
   readonly onCut?: (reason: string) => void;
+  /** The page for a request in which the application failed; undefined is the ordinary one. */
+  readonly failurePage?: (exchange: Exchange, error: Error) => ErrorPage | undefined;
   /** Other processes accept from the same sockets: see fairness.ts. */
   readonly isShared?: boolean;
   /** The sockets outlive this server: what waits on them when it closes is for the next ones. */

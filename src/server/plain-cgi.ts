@@ -8,6 +8,7 @@ import { encodeParams } from "../protocol/params.ts";
 import { RecordReader, type RecordSink } from "../protocol/record-reader.ts";
 import { RecordWriter, SlabPool } from "../protocol/record-writer.ts";
 import { RecordType, Role } from "../protocol/records.ts";
+import type { AnswerOutput } from "./claim-stdout.ts";
 import { isPlainCgi } from "./inherited.ts";
 
 const ID = 1;
@@ -15,16 +16,8 @@ const ID = 1;
 /** The three streams of a CGI program. */
 export interface CgiStreams {
   readonly stdin: Readable;
-  readonly stdout: Pick<Writable, "on" | "write">;
+  readonly stdout: AnswerOutput;
   readonly stderr: Writable;
-}
-
-/** Keeps standard output for the answer: what the program prints goes to standard error from here on. */
-export function claimStdout(): CgiStreams["stdout"] {
-  const { stdout, stderr } = process;
-  const own = { on: stdout.on.bind(stdout), write: stdout.write.bind(stdout) };
-  stdout.write = stderr.write.bind(stderr) as typeof stdout.write;
-  return own as CgiStreams["stdout"];
 }
 
 /** The web server's end of a FastCGI connection that carries the one request of a CGI program. */

@@ -22,8 +22,7 @@ const SWEEP_MS = 1000;
 const LAST_LOOK_MS = 2000;
 /** A turn that took longer has worked on something, while which connections may have come, ms. */
 const QUIET_TURN_MS = 0.1;
-/** The same accept error is logged at most this often, ms. */
-const ACCEPT_LOG_MS = 10000;
+const ACCEPT_LOG_MS = 10000; // the same accept error is logged at most this often
 
 /** Counters of a server since it was made. */
 export interface ServerStats {
@@ -44,6 +43,7 @@ export class Server implements ConnectionHost, AdmissionHost, ListenerSink {
   readonly admission: Admission | undefined;
   readonly slabs: SlabPool = new SlabPool();
   readonly tunnels: Tunnels = new Tunnels();
+  readonly failurePage: ServerHooks["failurePage"];
   readonly background: Background = new Background(() => this.#onIdle());
   /**
    * The clock of all deadlines, ms. It stands still while the process does (a blocked event loop, a suspended
@@ -78,6 +78,7 @@ export class Server implements ConnectionHost, AdmissionHost, ListenerSink {
   constructor(handler: Handler, options: ServerOptions = {}, hooks: ServerHooks = {}) {
     this.handler = handler;
     this.#onCut = hooks.onCut;
+    this.failurePage = hooks.failurePage;
     this.#isHeld = hooks.isHeld === true;
     this.options = resolveOptions(options, process.env, hooks.statusPath);
     this.admission = Admission.isNeeded(this.options, hooks) ? new Admission(this, hooks) : undefined;
