@@ -2,11 +2,17 @@
  * `postern serve app.js`: an application on FastCGI sockets, in supervised workers; or in this process, when whoever
  * started it is its manager already (a web server) or with `--workers 0`.
  */
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { Command } from "commander";
 import { SettingError } from "../../base/errors.ts";
 import { loadConfiguration } from "../../config/load.ts";
-import { isListeningSocket, isPlainCgi, LISTEN_FD } from "../../server/inherited.ts";
+import { BootGuard } from "../../manager/boot-guard.ts";
+import { answerFailure } from "../../server/boot-failure.ts";
+import { type AnswerOutput, canMoveStdout, claimStdout } from "../../server/claim-stdout.ts";
+import { isCgiProgram, isListeningSocket, isPlainCgi, LISTEN_FD } from "../../server/inherited.ts";
 import { exitSoon } from "../../server/process.ts";
+import { bootFailureOf } from "../boot-failure.ts";
+import { rerunForStdout } from "../rerun.ts";
 import { runManager } from "../run-manager.ts";
 import { serveHere } from "../serve-here.ts";
 import { addSettings, type Flags, loadRequest } from "../settings-flags.ts";
@@ -28,6 +34,38 @@ async function serve(file: string | undefined, flags: Flags): Promise<void> {
     exitSoon(await runManager(loadRequest(flags, { app: file })));
     return;
   }
+  if (isStartedByWebServer() && flags["bind"] === undefined) await serveSpawned(file, flags);
+  else await serveOne(file, flags, undefined, undefined);
+}
+
+/** What goes wrong is answered, too, before the process ends. */
+async function serveSpawned(file: string | undefined, flags: Flags): Promise<void> {
+  const isCgi = isCgiProgram(process.env);
+  if (isCgi && !canMoveStdout(process.env)) {
+    exitSoon(await rerunForStdout());
+    return;
+  }
+  // At once: what is printed would be taken for the answer.
+  const stdout = isCgi ? claimStdout() : undefined;
+  const guard = new BootGuard();
+  try {
+    await serveOne(file, flags, stdout, guard);
+  } catch (error) {
+    await answerFailure(bootFailureOf(error, file), stdout);
+    await nextTurn(); // what the application has rejected meanwhile is told to the guard
+    throw error;
+  } finally {
+    guard.release();
+  }
+}
+
+/** One application, in this process. */
+async function serveOne(
+  file: string | undefined,
+  flags: Flags,
+  stdout: AnswerOutput | undefined,
+  guard: BootGuard | undefined,
+): Promise<void> {
   const { workers: _, ...others } = flags;
   const request = loadRequest(others, { app: file });
   const { POSTERN_WORKERS: __, ...env } = process.env;
@@ -40,7 +78,7 @@ async function serve(file: string | undefined, flags: Flags): Promise<void> {
       `--workers 0 serves one application in this process, and the configuration has ${names}; leave --workers 0 out`,
     );
   }
-  await serveHere(pool, configuration.manager.logLevel, notes);
+  await serveHere(pool, { logLevel: configuration.manager.logLevel, notes, stdout, guard });
 }
 
 /** mod_fcgid, lighttpd, spawn-fcgi and others start and count their workers themselves, with the socket as fd 0. */
