@@ -1,0 +1,79 @@
+/** What the lines of a log tell of the application: explained, gathered by cause, the newest first. Pure. */
+import { printAddress } from "../../base/address.ts";
+import { clip, escapeControls } from "../../base/text.ts";
+import { type Explanation, explainLogLine, type Failure } from "../../sites/failures.ts";
+import type { WebServerName } from "../../sites/model.ts";
+import type { LogLine } from "./log-tail.ts";
+import type { Facts, WebServerFact } from "./model.ts";
+
+export interface Told {
+  readonly failure: Failure & Explanation;
+  /** Those that say so, the newest first. */
+  readonly lines: readonly LogLine[];
+}
+
+const MOST_CHARACTERS = 300;
+
+/** @param since ms since 1970; lines of no known time count as new */
+export function told(
+  server: WebServerName,
+  lines: readonly LogLine[],
+  since: number,
+  isOthers: (line: string) => boolean = () => false,
+): Told[] {
+  const byCause = new Map<string, { failure: Failure & Explanation; lines: LogLine[] }>();
+  for (const line of [...lines].reverse()) {
+    // Most logs know whole seconds.
+    if (line.time !== undefined && line.time < Math.floor(since / 1000) * 1000) continue;
+    const failure = explainLogLine(server, line.text);
+    if (failure === undefined || isOthers(line.text) || isOnlyTalk(failure, line.text)) continue;
+    const key = `${failure.cause} ${failure.means}`;
+    const found = byCause.get(key);
+    if (found === undefined) byCause.set(key, { failure, lines: [line] });
+    else found.lines.push(line);
+  }
+  return [...byCause.values()];
+}
+
+/** What a program writes to its standard error is mostly no failure. */
+function isOnlyTalk({ cause }: Failure, line: string): boolean {
+  return cause === "threw" && !/\b(?:[A-Z]\w*Error|[Ee]xception|Traceback|[Uu]ncaught|fatal)\b/.test(line);
+}
+
+/** A line with its time, as evidence. */
+export function shown({ text }: LogLine, file: string): string {
+  return `${file}: ${clip(escapeControls(text.trim()), MOST_CHARACTERS)}`;
+}
+
+/** Addresses that a line is about. */
+export function addressesIn(line: string): string[] {
+  const unix = [...line.matchAll(/(?:unix:|Unix domain socket |dial unix )(\/[^\s:"'|,)]+)/g)];
+  const tcp = [
+    ...line.matchAll(/(?:fastcgi:\/\/|dial tcp |connect to |fcgi:\/\/)((?:[\w.-]+|\[[\da-f:]+\]):\d+)/gi),
+  ];
+  return [...unix, ...tcp].map(([, address = ""]) => address);
+}
+
+/**
+ * Whether a line is about another application: the configuration has a place for ours, and the line names one of the
+ * others. Where ours is not among them, every line may be about it.
+ */
+export function aboutOthers(facts: Facts, { backends }: WebServerFact): (line: string) => boolean {
+  const ours = [
+    ...(facts.application?.listens ?? []),
+    ...(facts.connect === undefined ? [] : [facts.connect]),
+  ].map(spelled);
+  const said = backends.flatMap(({ address }) => (address === undefined ? [] : [spelled(address)]));
+  if (ours.length === 0 || !said.some((one) => ours.includes(one))) return () => false;
+  return (line) => {
+    const named = addressesIn(line).map((one) => one.replace(/^\/var\/run\//, "/run/"));
+    return named.length > 0 && !named.some((one) => ours.includes(one));
+  };
+}
+
+function spelled(address: Parameters<typeof printAddress>[0]): string {
+  return printAddress(address)
+    .replace(/^unix:/, "")
+    .replace(/^\/var\/run\//, "/run/")
+    .replace(/^localhost:/, "127.0.0.1:");
+}

@@ -1,0 +1,46 @@
+/** The `.htaccess` files of an Apache: in its document roots and the folders above them, and where aliases lead. */
+import { readFileSync, statSync } from "node:fs";
+import { type Directive, parseApache } from "../../../sites/apache-parse.ts";
+import type { Disk } from "./source-text.ts";
+
+interface HtaccessFile {
+  readonly file: string;
+  readonly text: string;
+}
+
+const MOST_BYTES = 256 * 1024;
+
+/** @param text the whole configuration; one that cannot be read has none */
+export function htaccessOf(text: string, disk: Disk): HtaccessFile[] {
+  let directives: Directive[];
+  try {
+    directives = parseApache(text);
+  } catch {
+    return [];
+  }
+  // AllowOverride is None unless somebody says otherwise.
+  const isAllowed = directives.some(
+    ({ name, args }) => name === "allowoverride" && !/^none$/i.test(args[0] ?? "none"),
+  );
+  if (!isAllowed) return [];
+  const name = directives.findLast((one) => one.name === "accessfilename")?.args[0] ?? ".htaccess";
+  const folders = directives
+    .filter((one) => one.name === "documentroot" || one.name === "alias")
+    .map(({ args }) => args.at(-1) ?? "")
+    .filter((path) => path.startsWith("/"))
+    .flatMap(withParents);
+  return [...new Set(folders)].flatMap((folder) => {
+    const file = `${folder}/${name}`;
+    try {
+      if (statSync(disk.root + file).size > MOST_BYTES) return [];
+      return [{ file, text: readFileSync(disk.root + file, "utf8") }];
+    } catch {
+      return []; // there is none, or not for us
+    }
+  });
+}
+
+function withParents(path: string): string[] {
+  const parts = path.replace(/\/+$/, "").split("/");
+  return parts.map((_, at) => parts.slice(0, at + 1).join("/")).filter((one) => one !== "");
+}
