@@ -12,6 +12,7 @@ import { REPORT, readReport } from "./report.mjs";
 import { matrixLines, tallySites } from "./server-matrix.mjs";
 import { build, dependencies, loudly, main, StepError, staticChecks, step, tool } from "./steps.mjs";
 import { webServers } from "./web-servers.mjs";
+import { zooLines } from "./zoo.mjs";
 
 const args = process.argv.slice(2);
 
@@ -58,7 +59,10 @@ function outcomeOf(report) {
   } catch {
     return { count: "0 passed, 1 failed", tables: [] }; // Vitest itself did not get as far as a report, and said why.
   }
-  return { count: countOf(results), tables: [...lines(tally(results)), ...matrixLines(tallySites(results))] };
+  return {
+    count: countOf(results),
+    tables: [...lines(tally(results)), ...matrixLines(tallySites(results)), ...zooLines(results)],
+  };
 }
 
 function countOf(results) {
