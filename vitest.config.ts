@@ -18,6 +18,7 @@ const shared = {
 const ASKING = [
   "apache-sites",
   "balancers",
+  "boot-failure",
   "cherokee-interpreter",
   "config-command",
   "examples",
@@ -36,6 +37,13 @@ const ASKING = [
   "site-configurations",
   "site-exposure",
   "spawned-by-servers",
+  "tools-doctor",
+  "tools-conform",
+  "tools-curl",
+  "tools-doctor-servers",
+  "tools-inspect",
+  "tools-bench",
+  "tools-explain",
   "websocket",
 ].map((name) => `test/e2e/${name}.test.ts`);
 
