@@ -50,7 +50,7 @@ export class DevWatch {
    * Watches these files too. One that is not there yet counts when it comes.
    * @param since when they were not yet loaded, ms of the epoch: one that was changed after that counts at once
    */
-  add(files: readonly string[], since = Number.POSITIVE_INFINITY): void {
+  add(files: readonly string[], since: number = Number.POSITIVE_INFINITY): void {
     for (const file of files) {
       const isNew = !this.#files.has(file);
       if (isNew) this.#files.set(file, stampOf(file));
