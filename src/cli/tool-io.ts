@@ -1,5 +1,7 @@
-/** What the commands that look from outside (curl, ping) take from their process: lines on standard error, Ctrl-C. */
+/** What the commands that look from outside take from their process: lines on standard error, Ctrl-C. */
 import type { Writable } from "node:stream";
+import { ExitCode } from "../manager/exit-codes.ts";
+import type { Terminal } from "./terminal.ts";
 
 /** Writes a line at a time. A standard error that is gone is no reason to stop. */
 export function linePrinter(stream: Writable): (line: string) => void {
@@ -23,4 +25,17 @@ export function interruptible(): { readonly signal: AbortSignal; stop(): void } 
   process.on("SIGINT", onSignal);
   process.on("SIGTERM", onSignal);
   return { signal: controller.signal, stop };
+}
+
+/** 128 and the number of SIGPIPE, as of a program that was ended by it. */
+const UNREAD = 141;
+
+/** Ends the process when nobody reads on what it prints, as behind `| head`, or it cannot be written. */
+export function endWhenUnread({ stdout, stderr }: Pick<Terminal, "stdout" | "stderr">): void {
+  stdout.on("error", (error) => {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code === "EPIPE") process.exit(UNREAD);
+    stderr.write(`postern: standard output cannot be written: ${message}\n`);
+    process.exit(ExitCode.Failure);
+  });
 }

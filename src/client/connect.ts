@@ -122,7 +122,7 @@ function describe(error: unknown, options: ResolvedClientOptions): unknown {
   const found = code === "ECONNREFUSED" && address.kind === "unix" ? fileAt(address.path) : undefined;
   return new SettingError(
     "ERR_POSTERN_CONNECT",
-    `cannot connect to ${options.name}: ${found ?? explain(code, address.kind !== "tcp")}`,
+    `cannot connect to ${options.name}: ${found ?? explainConnect(code, address.kind !== "tcp")}`,
     {
       cause: error,
     },
@@ -136,7 +136,8 @@ function fileAt(path: string): string | undefined {
   return `${stats.isDirectory() ? "that is a directory," : "that file is"} not a socket; name the one the application listens on`;
 }
 
-function explain(code: string, isUnix: boolean): string {
+/** What a system error of a connection means, and what to do; the code itself where there is nothing to add. */
+export function explainConnect(code: string, isUnix: boolean): string {
   switch (code) {
     case "ENOENT":
       return "there is no such socket (ENOENT); is the application running, and with this very path?";

@@ -22,6 +22,8 @@ export interface RecordSink {
   onContent(chunk: Buffer, start: number, end: number): void;
   /** The content is complete (also when it was empty). */
   onRecordEnd(): void;
+  /** Eight zero bytes between two records, for who counts bytes. */
+  onBlank?(): void;
 }
 
 export class RecordReader {
@@ -79,7 +81,10 @@ export class RecordReader {
 
   #open(bytes: Buffer, at: number): void {
     if (bytes[at] !== VERSION) {
-      if (isBlank(bytes, at)) return;
+      if (isBlank(bytes, at)) {
+        this.#sink.onBlank?.();
+        return;
+      }
       throw unknownVersion(bytes[at]!);
     }
     const contentLength = (bytes[at + 4]! << 8) | bytes[at + 5]!;

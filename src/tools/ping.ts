@@ -203,11 +203,15 @@ function failureOf(error: unknown, isLate: boolean, options: PingOptions): Judge
       };
     }
     case "ERR_POSTERN_NOT_FASTCGI":
+      return { verdict: "stranger", says };
     case "ERR_POSTERN_RECORD_VERSION":
     case "ERR_POSTERN_RECORD_BODY":
     case "ERR_POSTERN_REQUEST_ID":
     case "ERR_POSTERN_PARAMS_MALFORMED":
-      return { verdict: "stranger", says };
+      return {
+        verdict: "stranger",
+        says: `${connect} breaks the rules of FastCGI: ${says}; postern curl / --trace shows what comes`,
+      };
     default:
       return { verdict: "unwell", says };
   }

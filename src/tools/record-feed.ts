@@ -90,6 +90,10 @@ export class RecordFeed implements RecordSink {
     this.#pieces = [];
   }
 
+  onBlank(): void {
+    this.#records += HEADER_BYTES;
+  }
+
   onContent(chunk: Buffer, start: number, end: number): void {
     this.#came += end - start;
     const room = this.#keptBytes - this.#kept;

@@ -121,7 +121,7 @@ export function notRecordsLines(seen: NotRecords, options: RecordTextOptions): s
 }
 
 /** Offset, bytes and ASCII, sixteen bytes to a line, or eight where these do not fit. */
-export function hexLines(bytes: Uint8Array, width: number, indent: string = INDENT): string[] {
+function hexLines(bytes: Uint8Array, width: number, indent: string = INDENT): string[] {
   const perLine = width >= indent.length + 8 + 16 * 4 ? 16 : 8;
   const lines: string[] = [];
   for (let at = 0; at < bytes.length; at += perLine) {
@@ -255,7 +255,7 @@ function valueLines({ content, contentLength }: SeenRecord, width: number): stri
 }
 
 /** Parameters, one to a line: names in a column, values escaped and cut. */
-export function pairLines(pairs: Iterable<readonly [string, string]>, width: number): string[] {
+function pairLines(pairs: Iterable<readonly [string, string]>, width: number): string[] {
   const list = [...pairs];
   const column = Math.min(
     24,

@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import net from "node:net";
 import { join } from "node:path";
 import { afterEach, beforeAll, describe, expect, it } from "vitest";
 import { built } from "../support/e2e/built.ts";
@@ -9,6 +10,7 @@ import { type Served, servePostern } from "../support/e2e/served.ts";
 import { repositoryRoot } from "../support/paths.ts";
 import { freePort } from "../support/ports.ts";
 import { run } from "../support/process.ts";
+import { rawRecord, TYPE } from "../support/records.ts";
 import { temporaryFolder } from "../support/temp.ts";
 import { describeWithServer } from "../support/web-servers/available.ts";
 import { startNginx } from "../support/web-servers/nginx.ts";
@@ -145,10 +147,14 @@ describe("a wrong answer", () => {
       (respond: { status: (code: number) => void; end: (text: string) => void; cut: () => void }) => void,
     ]
   >([
-    ["of another status", "status", ({ status, end }) => {
+    [
+      "of another status",
+      "status",
+      ({ status, end }) => {
         status(503);
         end("hello");
-      }],
+      },
+    ],
     ["with another body", "body", ({ end }) => end("HELLO")],
     ["that is cut", "protocol", ({ cut }) => cut()],
   ])("%s is found, counted, and makes the run fail", async (_what, kind, wrong) => {
@@ -189,7 +195,9 @@ describe("a wrong answer", () => {
     expect(await bench("--connect", connect)).toMatchObject({
       code: 3,
       stdout: "",
-      stderr: expect.stringMatching(/: status 404, expected below 400; nothing was measured$/),
+      stderr: expect.stringMatching(
+        /^postern: nothing was measured: \S+: status 404, expected below 400; .*--expect-status$/,
+      ),
     });
     expect(await measured("--connect", connect, "--requests", "5", "--expect-status", "404")).toMatchObject({
       code: 0,
@@ -198,9 +206,45 @@ describe("a wrong answer", () => {
   });
 });
 
+it("a target that answers each request twice does not hold a run up", async () => {
+  const answer = Buffer.concat([
+    rawRecord(TYPE.STDOUT, 1, Buffer.from("Status: 200\r\n\r\nhello")),
+    rawRecord(TYPE.END_REQUEST, 1, Buffer.alloc(8)),
+  ]);
+  const path = join(temporaryFolder("twice"), "a.sock");
+  const server = net.createServer((socket) => {
+    socket.on("error", () => {});
+    socket.once("data", () => void socket.write(Buffer.concat([answer, answer])));
+  });
+  await new Promise<void>((resolve) => server.listen(path, resolve));
+  open.push({ close: async () => void server.close() });
+  const seen = await measured("--connect", path, "--requests", "20");
+  expect(seen).toMatchObject({ code: 0, requests: 20, wrong: [] });
+});
+
+it("descriptors that run out are said in a sentence, with what to do", async () => {
+  const connect = await serve((_req, res) => void res.end("hello"));
+  const args = `"${process.execPath}" "${CLI}" bench --connect "${connect}" -c 600 --requests 600 --warm-up 0`;
+  const { code, stdout } = await run("sh", ["-c", `ulimit -n 250; ${args}`], { timeoutMs: 50_000 });
+  expect(code).toBe(1);
+  expect(stdout).toMatch(/connect: no file descriptor is left \(EMFILE\); .*fewer --connections/);
+});
+
+it("whoever stops reading ends it without a stack trace", async () => {
+  const connect = await serve((_req, res) => void res.end("hello"));
+  const line = `{ "${process.execPath}" "${CLI}" bench --connect "${connect}" --requests 5 --warm-up 0; echo $? >&3; } | true`;
+  const { stdout, stderr } = await run("sh", ["-c", `exec 3>&1; ${line}`], { timeoutMs: 50_000 });
+  expect({ stdout: stdout.trim(), stderr }).toEqual({ stdout: "141", stderr: "" });
+});
+
 describe("a target that is not there", () => {
   it.each([
-    ["a socket that is missing", ["--connect", "/nowhere/app.sock"], 3, /ENOENT; nothing was measured/],
+    [
+      "a socket that is missing",
+      ["--connect", "/nowhere/app.sock"],
+      3,
+      /nothing was measured: \S+: there is no such socket \(ENOENT\); is the/,
+    ],
     ["no target", [], 2, /nothing to ask: give --connect ADDRESS/],
     ["a path without a socket", ["/index.html"], 2, /"\/index.html" is no http URL/],
     [
@@ -225,7 +269,7 @@ describe("a target that is not there", () => {
     open.push({ close: async () => void server.close() });
     const { code, stderr } = await bench("--connect", `127.0.0.1:${port}`);
     expect(code).toBe(3);
-    expect(stderr).toMatch(/not FastCGI: an HTTP server's answer; nothing was measured/);
+    expect(stderr).toMatch(/nothing was measured: \S+ not FastCGI: an HTTP server's answer/);
   });
 
   it("that dies on the way is counted", async () => {

@@ -403,6 +403,15 @@ describeWithServer("php-fpm", "recordings of php-fpm", () => {
     expect(seen).toMatchObject({ status: 200, ending: "done", url: "/page.php?n=2", stdinBytes: 4 });
     expect(seen?.stderr).toContain("noted");
     await direct.running.stop();
+    const shown = start(process.execPath, [
+      ...[CLI, "inspect", "--listen", `unix:${join(temporaryFolder("shown"), "t.sock")}`],
+      ...["--connect", textOf(php.address)],
+    ]);
+    const place = (await shown.waitForLine(/a tap at (\S+),/))[1]!;
+    const args = ["--connect", place, "--root", php.documentRoot, "-s"];
+    await run(process.execPath, [CLI, "curl", ...args, "/page.php"]);
+    await shown.waitForLine(/1\/1 +stderr: .*noted/);
+    await shown.stop();
 
     const decoded = await run(process.execPath, [CLI, "decode", folder, "--json"]);
     expect(decoded.code).toBe(0);

@@ -12,6 +12,7 @@ import { shotOf } from "../../tools/bench/shot.ts";
 import { type Place, type Target, targetOf } from "../../tools/bench/target.ts";
 import { CurlFailure } from "../../tools/curl/exit.ts";
 import { columnsOf, processTerminal, type Terminal } from "../terminal.ts";
+import { endWhenUnread } from "../tool-io.ts";
 import { packageVersion } from "../version.ts";
 
 interface BenchFlags {
@@ -92,6 +93,7 @@ export function benchCommand(): Command {
 
 async function bench(url: string | undefined, flags: BenchFlags): Promise<void> {
   const terminal = processTerminal();
+  endWhenUnread(terminal);
   const interrupted = new AbortController();
   const forget = terminal.onEnd(() => interrupted.abort());
   const show = flags.json === true ? undefined : progressLine(terminal);
@@ -114,7 +116,7 @@ async function bench(url: string | undefined, flags: BenchFlags): Promise<void> 
     show?.clear();
     if (error instanceof CurlFailure) throw wrong(error.message);
     if (!(error instanceof BenchFailure)) throw error;
-    terminal.stderr.write(`postern: ${printable(error.message)}; nothing was measured\n`);
+    terminal.stderr.write(`postern: nothing was measured: ${printable(error.message)}\n`);
     terminal.setExitCode(interrupted.signal.aborted ? 130 : ExitCode.Boot);
   } finally {
     forget();

@@ -6,6 +6,7 @@ import { decodedObject, describeDecoded } from "../../tools/capture/describe.ts"
 import { type RecordedConnection, readRecordings } from "../../tools/capture/read.ts";
 import { jsonLine } from "../../tools/inspect/view.ts";
 import { columnsOf, processTerminal, type Terminal } from "../terminal.ts";
+import { endWhenUnread } from "../tool-io.ts";
 
 /** Something in it is no FastCGI, or not whole. */
 const BROKEN = 1;
@@ -38,6 +39,7 @@ export function decodeCommand(terminal: Terminal = processTerminal()): Command {
     .option("--secrets", "show passwords and cookies")
     .option("--json", "one object a line for every connection")
     .action(async (files: string[], flags: Flags) => {
+      endWhenUnread(terminal);
       const from: Side | undefined = flags.from === "web-server" ? "web server" : flags.from;
       for (const file of files) {
         const recordings = await readRecordings(file, {

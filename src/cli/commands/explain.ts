@@ -20,6 +20,7 @@ import { explanationJson, explanationText } from "../../tools/explain/text.ts";
 import { readInputBytes } from "../input.ts";
 import { loadRequest } from "../settings-flags.ts";
 import { processTerminal } from "../terminal.ts";
+import { endWhenUnread } from "../tool-io.ts";
 
 interface ExplainFlags {
   readonly listen?: string;
@@ -74,6 +75,7 @@ async function run(file: string | undefined, flags: ExplainFlags): Promise<void>
   const rules = await rulesOf(flags);
   const withSecrets = flags.secrets === true;
   const terminal = processTerminal();
+  endWhenUnread(terminal);
   const print = (explanation: Explanation): string =>
     flags.json === true
       ? `${JSON.stringify(explanationJson(explanation, { withSecrets }))}\n`

@@ -39,7 +39,7 @@ interface Flags {
   readonly records?: boolean;
   readonly hex?: boolean;
   readonly params?: boolean;
-  readonly stderr: boolean;
+  readonly stderr?: boolean;
   readonly json?: boolean;
   readonly live?: boolean;
   readonly only?: string[];
@@ -98,7 +98,7 @@ async function inspect(terminal: Terminal, flags: Flags): Promise<void> {
     isFiltered: flags.only !== undefined || flags.url !== undefined,
     how: isJson ? "json" : isLive ? "live" : "lines",
     withParams: flags.params === true,
-    withStderr: flags.stderr,
+    withStderr: flags.stderr !== false, // with both flags defined, neither given is undefined
     withSecrets: flags.secrets === true,
     hex: flags.hex === true,
     width: columnsOf(terminal),
@@ -118,8 +118,10 @@ async function inspect(terminal: Terminal, flags: Flags): Promise<void> {
   const place = takeOver === undefined ? tap.address : `unix:${takeOver.path}`;
   const target = takeOver?.connect ?? printAddress(parseAddress(flags.connect, "--connect"));
   const forget = terminal.onEnd(() => {
-    // At once: the process may be about to exit.
-    void takeOver?.end();
+    // At once: the process may be about to exit. What still comes to the tap finds the application in its old place.
+    void takeOver?.end().then((trouble) => {
+      if (trouble === undefined) tap.moveTo(place);
+    });
     if (end.signal.aborted) tap.cut(); // the second time
     end.abort();
   });
@@ -139,6 +141,7 @@ async function inspect(terminal: Terminal, flags: Flags): Promise<void> {
   clearInterval(look);
   await leave();
   const trouble = await takeOver?.end();
+  if (takeOver !== undefined && trouble === undefined) tap.moveTo(place);
   if (tap.openRequests > 0 && !isLive) tell(`${counted(tap.openRequests, "request")} still open: waiting`);
   await tap.close(drainMs);
   await recorder?.close();

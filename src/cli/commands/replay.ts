@@ -14,6 +14,7 @@ import { type Difference, differences, IGNORED_HEADERS } from "../../tools/repla
 import { type Plan, planOne, planReplay } from "../../tools/replay/plan.ts";
 import { type Sent, sendPlan } from "../../tools/replay/send.ts";
 import { processTerminal, type Terminal } from "../terminal.ts";
+import { endWhenUnread } from "../tool-io.ts";
 
 const DIFFERENT = 1;
 const NO_CONNECTION = 3;
@@ -71,6 +72,7 @@ export function replayCommand(terminal: Terminal = processTerminal()): Command {
 }
 
 async function replay(terminal: Terminal, files: readonly string[], flags: Flags): Promise<void> {
+  endWhenUnread(terminal);
   const maxMs = readFlag("--max-time", flags.maxTime, positive(readDuration), "a duration such as 30s");
   const repeat = readFlag("--repeat", flags.repeat, positive(readCount), "a whole number from 1");
   const concurrency = readFlag(

@@ -2,6 +2,17 @@
  * One request of a load: what is sent, and what became of it. Lanes send it and fill it in; the schedule times it; the
  * tally counts it.
  */
+import { explainConnect } from "../../client/connect.ts";
+
+/** Why a connection failed, in words. */
+export function connectFault(error: NodeJS.ErrnoException, isUnix: boolean): string {
+  const code = error.code ?? error.message;
+  if (code === "EMFILE" || code === "ENFILE")
+    return `no file descriptor is left (${code}); raise the limit (ulimit -n), or ask for fewer --connections`;
+  if (code === "EAGAIN")
+    return "the queue of the socket is full (EAGAIN): the application accepts no faster; ask for fewer --connections, or raise its backlog";
+  return explainConnect(code, isUnix);
+}
 
 /** What is sent, the same each time. */
 export interface Shot {

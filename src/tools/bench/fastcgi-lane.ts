@@ -11,7 +11,7 @@ import { RecordWriter, SlabPool } from "../../protocol/record-writer.ts";
 import { ProtocolStatus, Role } from "../../protocol/records.ts";
 import { sniff } from "../../protocol/sniff.ts";
 import { type AnswerSink, WebConnection, type WebRequest } from "../../protocol/web-connection.ts";
-import type { Exchange, FaultKind, Shot } from "./exchange.ts";
+import { connectFault, type Exchange, type FaultKind, type Shot } from "./exchange.ts";
 import type { Lane } from "./lane.ts";
 
 /** Bytes of a request's body that are written at once. */
@@ -91,7 +91,8 @@ class Connection {
     socket.on("data", (chunk: Buffer) => this.#receive(chunk));
     socket.on("drain", () => this.#pump());
     socket.on("error", (error: NodeJS.ErrnoException) => {
-      this.shut(this.#isConnected ? "closed" : "connect", `${error.code ?? error.message}`);
+      if (this.#isConnected) this.shut("closed", error.code ?? error.message);
+      else this.shut("connect", connectFault(error, options.address.kind !== "tcp"));
     });
     socket.on("close", () => this.shut("closed", "the application closed the connection"));
   }
@@ -122,7 +123,10 @@ class Connection {
     this.#isGone = true;
     this.#socket.destroy();
     this.#onGone(this);
-    for (const answer of this.#open) answer.exchange.fail(kind, says);
+    for (const { exchange, broken } of this.#open) {
+      if (broken === undefined) exchange.fail(kind, says);
+      else exchange.fail("protocol", broken);
+    }
     this.#open.clear();
   }
 
@@ -143,8 +147,8 @@ class Connection {
     try {
       this.#machine.receive(chunk);
     } catch (error) {
+      // What had ended before stays what it was, and is told below.
       this.shut("protocol", (error as Error).message);
-      return;
     }
     const ended = this.#ended;
     if (ended.length === 0) return;
@@ -191,12 +195,13 @@ class Answer implements AnswerSink {
   request: WebRequest | undefined = undefined;
   /** Bytes of the body that have been written. */
   sent = 0;
+  /** Why its header block cannot be read. */
+  broken: string | undefined = undefined;
   readonly #method: string;
   readonly #onEnd: (tell: () => void) => void;
   readonly #head: ResponseHeadParser = new ResponseHeadParser();
   #hasHead = false;
   #announced: number | undefined = undefined;
-  #broken: string | undefined = undefined;
 
   constructor(exchange: Exchange, method: string, onEnd: (tell: () => void) => void) {
     this.exchange = exchange;
@@ -222,8 +227,8 @@ class Answer implements AnswerSink {
     this.#onEnd(() => {
       if (protocolStatus !== ProtocolStatus.RequestComplete) {
         this.exchange.fail("refused", `protocol status ${protocolStatus}`);
-      } else if (this.#broken !== undefined || !this.#hasHead) {
-        this.exchange.fail("protocol", this.#broken ?? "it ended before the end of its header block");
+      } else if (this.broken !== undefined || !this.#hasHead) {
+        this.exchange.fail("protocol", this.broken ?? "it ended before the end of its header block");
       } else this.exchange.succeed(this.#announced, appStatus);
     });
   }
@@ -234,7 +239,7 @@ class Answer implements AnswerSink {
 
   /** @returns where the body begins, or -1 */
   #readHead(chunk: Buffer, start: number, end: number): number {
-    if (this.#broken !== undefined) return -1;
+    if (this.broken !== undefined) return -1;
     let at = start;
     try {
       for (at = this.#head.push(chunk, at, end); at >= 0; at = this.#head.push(chunk, at, end)) {
@@ -246,7 +251,7 @@ class Answer implements AnswerSink {
         this.#head.reset(); // an interim answer
       }
     } catch (error) {
-      this.#broken = (error as Error).message;
+      this.broken = (error as Error).message;
     }
     return -1;
   }

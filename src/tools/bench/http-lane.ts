@@ -7,7 +7,7 @@ import {
 } from "node:http";
 import { Agent as HttpsAgent, request as requestHttps } from "node:https";
 import { hasNoBody } from "../../cgi/response-head.ts";
-import type { Exchange, FaultKind, Shot } from "./exchange.ts";
+import { connectFault, type Exchange, type FaultKind, type Shot } from "./exchange.ts";
 import type { Lane } from "./lane.ts";
 
 export interface HttpLaneOptions {
@@ -56,7 +56,8 @@ export class HttpLane implements Lane {
     });
     request.on("response", (response) => answer(exchange, shot.method, response));
     request.on("error", (error: NodeJS.ErrnoException) => {
-      exchange.fail(isConnected ? kindOf(error) : "connect", error.code ?? error.message);
+      if (isConnected) exchange.fail(kindOf(error), error.code ?? error.message);
+      else exchange.fail("connect", connectFault(error, false));
     });
     request.end(shot.body);
   }

@@ -57,7 +57,8 @@ export class BenchFailure extends Error {
   override readonly name: string = "BenchFailure";
   readonly fault: Fault;
   constructor(target: Target, fault: Fault) {
-    super(`${target.name}: ${fault.says}`);
+    const remedy = fault.kind === "status" ? "; if that is meant to be so: --expect-status" : "";
+    super(`${target.name}: ${fault.says}${remedy}`);
     this.fault = fault;
   }
 }

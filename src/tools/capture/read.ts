@@ -8,6 +8,7 @@ import type { Readable } from "node:stream";
 import { gunzipSync } from "node:zlib";
 import { SettingError } from "../../base/errors.ts";
 import { RecordType } from "../../protocol/records.ts";
+import { printable } from "../../status/text.ts";
 import type { Side } from "./conversation.ts";
 
 /** So many bytes from this side, at that time. */
@@ -45,6 +46,8 @@ export interface ReadOptions {
 }
 
 const MOST_BYTES = 1024 ** 3;
+/** Of hex, which is read as text. */
+const MOST_HEX_BYTES = 64 * 1024 ** 2;
 
 /**
  * The connections of a file, a folder or standard input (`-`).
@@ -163,6 +166,7 @@ function stepsOf(timeline: unknown): Step[] {
   return timeline.flatMap((entry: unknown) => {
     const { ev, n, t } = Object(entry) as Readonly<Record<string, unknown>>;
     if ((ev !== "in" && ev !== "out") || typeof n !== "number" || typeof t !== "number") return [];
+    if (!Number.isSafeInteger(n) || n < 0 || !Number.isFinite(t)) return [];
     return [{ side: ev === "in" ? "web server" : "application", bytes: n, atMs: t }] satisfies Step[];
   });
 }
@@ -186,13 +190,14 @@ function load(file: string): Buffer {
   const packed = `${file}.gz`;
   const path = existsSync(file) || !existsSync(packed) ? file : packed;
   try {
-    if (statSync(path).size > MOST_BYTES) throw tooBig(path);
+    const stats = statSync(path);
+    // A sidecar may name anything: a pipe would be waited for.
+    if (!stats.isFile()) throw unusable(path, "it is no file, so it cannot be part of a recording");
+    if (stats.size > MOST_BYTES) throw tooBig(path);
     const bytes = readFileSync(path);
     return path.endsWith(".gz") ? gunzipSync(bytes, { maxOutputLength: MOST_BYTES }) : bytes;
   } catch (error) {
-    throw error instanceof SettingError
-      ? error
-      : unusable(path, `it cannot be read: ${(error as Error).message}`);
+    throw unreadable(path, error);
   }
 }
 
@@ -211,6 +216,12 @@ async function bytesOf(input: Readable, path: string, { isHex }: ReadOptions): P
     for await (const piece of input as AsyncIterable<Buffer>) {
       size += piece.length;
       if (size > MOST_BYTES) throw tooBig(path);
+      if (isHex === true && size > MOST_HEX_BYTES) {
+        throw unusable(
+          path,
+          `it has more than the ${MOST_HEX_BYTES} bytes of hex that are read at most; make bytes of it first, with xxd -r -p`,
+        );
+      }
       pieces.push(piece);
     }
     const bytes = Buffer.concat(pieces);
@@ -218,9 +229,7 @@ async function bytesOf(input: Readable, path: string, { isHex }: ReadOptions): P
     const isPacked = bytes[0] === 0x1f && bytes[1] === 0x8b;
     return isPacked ? gunzipSync(bytes, { maxOutputLength: MOST_BYTES }) : bytes;
   } catch (error) {
-    throw error instanceof SettingError
-      ? error
-      : unusable(path, `it cannot be read: ${(error as Error).message}`);
+    throw unreadable(path, error);
   }
 }
 
@@ -246,10 +255,16 @@ function fromHex(text: string, path: string): Buffer {
   return Buffer.from(digits, "hex");
 }
 
+function unreadable(path: string, error: unknown): SettingError {
+  if (error instanceof SettingError) return error;
+  const { code, message } = error as NodeJS.ErrnoException;
+  return code === "ERR_BUFFER_TOO_LARGE" ? tooBig(path) : unusable(path, `it cannot be read: ${message}`);
+}
+
 function tooBig(path: string): SettingError {
   return unusable(path, `it has more than the ${MOST_BYTES} bytes that are read at most`);
 }
 
 function unusable(path: string, why: string): SettingError {
-  return new SettingError("ERR_POSTERN_BAD_SETTING", `${path}: ${why}`);
+  return new SettingError("ERR_POSTERN_BAD_SETTING", `${printable(path)}: ${why}`);
 }

@@ -101,7 +101,7 @@ export interface StreamShape extends RecordShape {
 }
 
 /** A whole stream: its records, and the empty one that ends it. FastCGI 1.0 §3.3. */
-export function streamRecords(type: number, id: number, content: Buffer, shape: StreamShape = {}): Buffer {
+function streamRecords(type: number, id: number, content: Buffer, shape: StreamShape = {}): Buffer {
   const size = shape.recordBytes ?? 65535;
   const records: Buffer[] = [];
   for (let at = 0; at < content.length; at += size) {

@@ -44,7 +44,7 @@ export async function dataBody(flags: readonly DataFlag[], stdin: OpenStdin): Pr
 }
 
 /** Bytes in memory as a body. */
-export function wholeBody(bytes: Buffer, contentType: string | undefined): Body {
+function wholeBody(bytes: Buffer, contentType: string | undefined): Body {
   return { length: bytes.length, contentType, isReplayable: true, open: () => bytes };
 }
 

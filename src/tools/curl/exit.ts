@@ -66,6 +66,9 @@ export function failureOf(error: unknown, progress: Progress): CurlFailure | und
     case "ERR_POSTERN_NOT_FASTCGI":
     case "ERR_POSTERN_RECORD_VERSION":
       return fail(CurlExit.WeirdReply);
+    case "ERR_POSTERN_REQUEST_ID":
+    case "ERR_POSTERN_RECORD_BODY":
+      return fail(CurlExit.WeirdReply, BROKEN_RULES);
     case "ERR_POSTERN_ABORTED":
       return fail(CurlExit.Read);
     case "ERR_POSTERN_REQUEST_REFUSED":
@@ -89,6 +92,8 @@ const HUNG_UP =
 const NOTHING_SAID = "it wrote no header and no body: look at its log, and at what it writes on stderr";
 const MALFORMED =
   "an answer begins with header lines and an empty line; something printed before them, or the application is none of FastCGI's (--trace shows what came)";
+const BROKEN_RULES =
+  "what answers there breaks the rules of FastCGI, or two answers got mixed up (--trace shows what came)";
 
 function refusalRemedy(message: string): string {
   if (message.includes("FCGI_OVERLOADED")) return "give it more processes, or try again";

@@ -44,6 +44,10 @@ export interface TapOptions extends Pick<ServerOptions, "mode" | "owner" | "grou
 const CONNECT_MS = 60_000;
 /** How long a side may take to close after the other has, at the end, ms. */
 const CLOSE_MS = 1000;
+/** At the end: looks at the queue of the socket, how far apart, ms, and how many in a row find nothing. */
+const LOOK_MS = 5;
+const QUIET_LOOKS = 10;
+const MOST_LOOKS = 400;
 
 interface Tapped {
   readonly relay: Relay;
@@ -56,11 +60,12 @@ export class Tap {
   readonly #options: TapOptions;
   readonly #sink: TapSink;
   readonly #resolved: ResolvedOptions;
-  readonly #client: ResolvedClientOptions;
+  #client: ResolvedClientOptions;
   readonly #open = new Set<Tapped>();
   readonly #waiting = new Set<Socket>();
   readonly #connecting = new AbortController();
   #listeners: readonly Listener[] = [];
+  #accepted = 0;
   #connections = 0;
   #isClosing = false;
   #isCut = false;
@@ -117,9 +122,8 @@ export class Tap {
    */
   async close(drainMs: number): Promise<void> {
     this.#isClosing = true;
-    // What is in the queue of the socket was promised an answer: libuv accepts all of it in a turn.
     for (const listener of this.#listeners) listener.hide();
-    for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setImmediate(resolve));
+    await this.#acceptTheLast();
     for (const listener of this.#listeners) listener.close();
     const idle = new Promise<void>((resolve) => {
       this.#onIdle = resolve;
@@ -130,6 +134,11 @@ export class Tap {
     this.#checkIdle();
     await idle;
     clearTimeout(late);
+  }
+
+  /** The application is to be found there from now on: its socket has been moved back. @throws {SettingError} */
+  moveTo(connect: string): void {
+    this.#client = resolveClientOptions({ connect, connectTimeoutMs: CONNECT_MS });
   }
 
   /** Cuts every connection at once; `close` resolves then. */
@@ -143,7 +152,21 @@ export class Tap {
     for (const socket of this.#waiting) socket.destroy();
   }
 
+  /**
+   * What is in the queue of the socket was promised an answer, and Node accepts one connection in a turn of its loop. A
+   * web server that has found the socket by its old name may be about to join the queue: so it has to stay empty a while.
+   */
+  async #acceptTheLast(): Promise<void> {
+    let quiet = 0;
+    for (let look = 0; look < MOST_LOOKS && quiet < QUIET_LOOKS && !this.#isCut; look++) {
+      const seen = this.#accepted;
+      await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+      quiet = this.#accepted === seen ? quiet + 1 : 0;
+    }
+  }
+
   async #accept(near: Socket, isTcp: boolean): Promise<void> {
+    this.#accepted++;
     const { remoteAddress } = near;
     near.on("error", () => {});
     if (isTcp && !this.#resolved.allowedClients.allows(remoteAddress)) {
@@ -154,7 +177,7 @@ export class Tap {
     }
     this.#waiting.add(near);
     try {
-      const far = await connectSocket(this.#client, this.#connecting.signal);
+      const far = await this.#connect();
       if (near.destroyed) {
         // Reset before the application was there.
         if (this.#client.address.kind === "tcp") far.resetAndDestroy();
@@ -167,6 +190,16 @@ export class Tap {
     } finally {
       this.#waiting.delete(near);
       this.#checkIdle();
+    }
+  }
+
+  async #connect(): Promise<Socket> {
+    const client = this.#client;
+    try {
+      return await connectSocket(client, this.#connecting.signal);
+    } catch (error) {
+      if (client === this.#client) throw error;
+      return this.#connect(); // the application's socket was moved meanwhile
     }
   }
 

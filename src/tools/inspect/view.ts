@@ -41,7 +41,7 @@ export function askedText(exchange: Exchange): string {
 }
 
 /** How it ended, in words. */
-export function endingText(exchange: Exchange): string {
+function endingText(exchange: Exchange): string {
   const { ending, appStatus, headProblem } = exchange;
   const problem = headProblem === undefined ? "" : ", malformed header";
   const status = appStatus === undefined || appStatus === 0 ? "" : `, app status ${appStatus}`;

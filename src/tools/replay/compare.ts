@@ -77,7 +77,7 @@ function valuesOf({ head }: Exchange, isRedacted: boolean): Map<string, string> 
 }
 
 function bodyOf({ bodyBytes, bodySha256 }: Exchange): string {
-  return bodyBytes === 0 ? "empty" : `${bodyBytes} bytes, sha256 ${bodySha256?.slice(0, 12) ?? ""}…`;
+  return bodyBytes === 0 ? "empty" : `${bodyBytes} bytes, sha256 ${bodySha256?.slice(0, 12) ?? ""}...`;
 }
 
 function firstDifference(one: Exchange, other: Exchange): string {

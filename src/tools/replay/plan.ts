@@ -59,9 +59,11 @@ export function planReplay(recording: RecordedConnection): Plan {
     const isStart = bytes.isStart;
     sends.push({ bytes: bytes.bytes, atMs, after: isStart ? (starts[number++] ?? []) : [] });
   }
-  const isAwaited = hasAnswers ? ({ ending }: Exchange): boolean => ending !== "open" : isComplete;
-  const awaited = new Set(requests.filter(isAwaited).map(({ ordinal }) => ordinal));
   const isTheirs = hasAnswers && recording.endedBy === "application";
+  // An application that hung up on a whole request has answered it in its way, and is given time to do so again.
+  const isAwaited = (exchange: Exchange): boolean =>
+    hasAnswers && exchange.ending !== "open" ? true : (!hasAnswers || isTheirs) && isComplete(exchange);
+  const awaited = new Set(requests.filter(isAwaited).map(({ ordinal }) => ordinal));
   conversation.close(isTheirs ? "closed by the application" : "open");
   return {
     name: recording.name,

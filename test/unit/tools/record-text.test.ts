@@ -40,6 +40,17 @@ function seen(type: number, content: string | Buffer = "", more: Partial<SeenRec
   };
 }
 
+describe("what is no record", () => {
+  it.each([1, 3, 1000])("is found at its offset behind Cherokee's blank records, in pieces of %i", (size) => {
+    const record = rawRecord(TYPE.STDIN, 1, Buffer.from("abc"));
+    const bytes = Buffer.concat([record, Buffer.alloc(8), record, Buffer.from("garbage!")]);
+    const { records, strange } = feed(bytes, size);
+    expect(records).toHaveLength(2);
+    expect(strange).toMatchObject([{ reason: "garbage", offset: bytes.length - 8 }]);
+    expect(strange[0]!.bytes[0]).toBe("g".charCodeAt(0));
+  });
+});
+
 describe("one record", () => {
   it("says who speaks to whom, what it is and what its numbers mean", () => {
     const back = { towards: "web server" } as const;

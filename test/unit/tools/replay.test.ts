@@ -1,5 +1,6 @@
 /** What is read of recordings, what is sent of them again and in which order, and which answers are the same. */
-import { writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { truncateSync, writeFileSync } from "node:fs";
 import net from "node:net";
 import { join } from "node:path";
 import { Readable } from "node:stream";
@@ -94,6 +95,30 @@ describe("reading", () => {
     });
     await expect(read(join(folder, "evil.json"))).rejects.toThrow(/passwd: it cannot be read: ENOENT/);
   });
+
+  it("does not wait for a pipe that a sidecar names, nor believe impossible numbers in it", async () => {
+    const folder = temporaryFolder("hostile");
+    execFileSync("mkfifo", [join(folder, "pipe.bin")]);
+    const sidecar = (name: string, connection: object): string => {
+      writeFileSync(join(folder, name), JSON.stringify({ fcgi_connections: [connection] }));
+      return join(folder, name);
+    };
+    await expect(read(sidecar("pipe.json", { file: "pipe.bin" }))).rejects.toThrow(/pipe.bin: it is no file/);
+    writeFileSync(join(folder, "x.bin"), one);
+    const timeline = [-5, 2.5, 1e300].map((n) => ({ ev: "in", n, t: 1 }));
+    const [found] = await read(sidecar("x.json", { file: "x.bin", timeline }));
+    expect(found?.steps).toEqual([]);
+    expect(decode(found!).requests).toHaveLength(1);
+  });
+
+  it("says the name of a file without its control characters, and how to read more hex than it takes", async () => {
+    const folder = temporaryFolder("names");
+    await expect(read(join(folder, "\x1b[2J.bin"))).rejects.toThrow(/\\x1b\[2J\.bin: there is no such file/);
+    const file = join(folder, "long.hex");
+    writeFileSync(file, "");
+    truncateSync(file, 64 * 1024 ** 2 + 1);
+    await expect(read(file, true)).rejects.toThrow(/67108864 bytes of hex .* xxd -r -p/);
+  });
 });
 
 describe("decoding both directions", () => {
@@ -143,6 +168,13 @@ describe("a replay", () => {
     ]);
     expect(Buffer.concat(plan.sends.map(({ bytes }) => bytes)).equals(recording().webServer!)).toBe(true);
     expect([...plan.awaited]).toEqual([1, 2, 3]);
+  });
+
+  it("waits for an application to hang up again that had hung up on a whole request", () => {
+    const crash = { application: Buffer.alloc(0), endedBy: "application", steps: [] } as const;
+    expect([...planReplay(recording({ ...crash, webServer: one })).awaited]).toEqual([1]);
+    const half = one.subarray(0, one.length - 8);
+    expect([...planReplay(recording({ ...crash, webServer: half })).awaited]).toEqual([]);
   });
 
   it("without recorded answers sends whole requests one after the other", () => {
