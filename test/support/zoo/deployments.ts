@@ -192,7 +192,8 @@ export async function spawned(
     file,
     program,
     flags: [program, "--server", server, "--config-file", file],
-    visit: () => look(`${web.url}/`),
+    // mod_fcgid tries again for seconds before it says that a program does not start.
+    visit: () => look(`${web.url}/`, { timeoutMs: 20_000 }),
     errorLog: web.errorLog,
     async startAnew() {
       // mod_fcgid looks for a while at processes that it did not end itself.

@@ -13,7 +13,7 @@ import {
   spawned,
 } from "./deployments.ts";
 import { type Animal, WELL } from "./model.ts";
-import { edit, look, must, type Place, restart } from "./place.ts";
+import { edit, must, type Place, restart } from "./place.ts";
 
 /** One started by a web server, which is changed and has to be started anew. */
 function broken(
@@ -196,7 +196,7 @@ export const PROGRAMS: readonly Animal[] = [
       const site = await spawned(place, "lighttpd", { site: { timeoutSeconds: 3 } });
       const wait = `const timer = setInterval(() => {}, 1000);\nawait new Promise(() => {});\n`;
       return patient(
-        { ...site, visit: () => look(`${site.web.url}/`, { timeoutMs: 15_000 }) },
+        site,
         async () => {
           edit(place.path("app.js"), /^/, wait);
           await site.startAnew();

@@ -87,7 +87,7 @@ export async function untilSeen(patient: Patient, wanted: Sight, evidence: () =>
       return seen === wanted;
     },
     {
-      timeoutMs: 20_000,
+      timeoutMs: 45_000,
       what: `a visitor to see ${wanted}`,
       evidence: () => `seen: ${seen}\n${patient.errorLog().slice(-3000)}\n${evidence()}`,
     },
