@@ -6,7 +6,7 @@ import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:f
 import { basename, dirname, join, posix } from "node:path";
 import type { Command as Declared } from "commander";
 import { beforeAll, describe, expect, it } from "vitest";
-import { allCommands } from "../src/cli/commands/all.ts";
+import { commandsFor } from "../src/cli/commands/all.ts";
 import { resolveOptions } from "../src/server/options.ts";
 import { LANGUAGES, lacksModule, makeSite, render } from "./support/deploy-docs.ts";
 import {
@@ -34,6 +34,8 @@ function where({ file, line }: CodeBlock): string {
 function source(path: string): string {
   return readFileSync(join(repositoryRoot, path), "utf8");
 }
+
+const allCommands = await commandsFor(undefined);
 
 describe("code blocks", () => {
   it("are in languages that are checked, or in some that cannot be", () => {
@@ -92,7 +94,7 @@ describe("code blocks", () => {
       ...blocks.filter(({ language }) => language === "sh").flatMap(linesOf),
       ...inlineCommands(),
     ];
-    const known = new Map(allCommands().map((command) => [command.name(), command]));
+    const known = new Map(allCommands.map((command) => [command.name(), command]));
     const flagsOf = (command: Declared): (string | undefined)[] => [
       ...command.options.flatMap(({ short, long }) => [short, long]),
       ...command.commands.flatMap(flagsOf),
@@ -365,10 +367,6 @@ describe("docs/cli.md", () => {
       ([name = ""]) => /^`postern (\w+)`$/.exec(name)?.[1],
     );
     const shown = rows.filter((name) => name !== undefined);
-    expect(shown.sort()).toEqual(
-      allCommands()
-        .map((command) => command.name())
-        .sort(),
-    );
+    expect(shown.sort()).toEqual(allCommands.map((command) => command.name()).sort());
   });
 });

@@ -5,7 +5,7 @@ import { PosternError, SettingError } from "../base/errors.ts";
 import { ExitCode } from "../manager/exit-codes.ts";
 import { showPlace } from "../manager/load-app.ts";
 import { exitSoon } from "../server/process.ts";
-import { allCommands } from "./commands/all.ts";
+import { commandsFor } from "./commands/all.ts";
 import { inFlagNames } from "./flag-names.ts";
 import { packageVersion } from "./version.ts";
 
@@ -17,7 +17,7 @@ const program = new Command("postern")
   .showHelpAfterError("(postern --help lists what there is)")
   .exitOverride();
 
-for (const command of allCommands()) {
+for (const command of await commandsFor(process.argv[2])) {
   program.addCommand(withSettings(command, program));
 }
 

@@ -1,6 +1,6 @@
 /**
  * `postern serve app.js`: an application on FastCGI sockets, in supervised workers; or in this process, when whoever
- * started it is its manager already (a web server) or with `--workers 0`.
+ * started it is its manager already (a web server) or with `--workers 0`. Loads only what that needs: visitors wait.
  */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { Command } from "commander";
@@ -13,8 +13,6 @@ import { isCgiProgram, isListeningSocket, isPlainCgi, LISTEN_FD } from "../../se
 import { exitSoon } from "../../server/process.ts";
 import { bootFailureOf } from "../boot-failure.ts";
 import { rerunForStdout } from "../rerun.ts";
-import { runManager } from "../run-manager.ts";
-import { serveHere } from "../serve-here.ts";
 import { addSettings, type Flags, loadRequest } from "../settings-flags.ts";
 
 export function serveCommand(): Command {
@@ -31,6 +29,7 @@ async function serve(file: string | undefined, flags: Flags): Promise<void> {
   const workers = flags["workers"] ?? process.env["POSTERN_WORKERS"];
   const isHere = workers === "0" || (isStartedByWebServer() && !hasPool(flags));
   if (!isHere) {
+    const { runManager } = await import("../run-manager.ts");
     exitSoon(await runManager(loadRequest(flags, { app: file })));
     return;
   }
@@ -78,6 +77,7 @@ async function serveOne(
       `--workers 0 serves one application in this process, and the configuration has ${names}; leave --workers 0 out`,
     );
   }
+  const { serveHere } = await import("../serve-here.ts");
   await serveHere(pool, { logLevel: configuration.manager.logLevel, notes, stdout, guard });
 }
 
