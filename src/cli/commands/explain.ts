@@ -88,7 +88,7 @@ async function run(file: string | undefined, flags: ExplainFlags): Promise<void>
   const wanted = flags.request === undefined ? undefined : readCount(flags.request);
   if (flags.request !== undefined && (wanted === undefined || wanted < 1 || wanted > requests.length)) {
     throw wrong(
-      `--request ${JSON.stringify(flags.request)}: ${file} has ${requests.length}; write 1 to ${requests.length}`,
+      `--request ${JSON.stringify(flags.request)}: ${printable(file)} has ${requests.length}; write 1 to ${requests.length}`,
     );
   }
   const chosen = wanted === undefined ? requests : [requests[wanted - 1]!];
@@ -135,7 +135,7 @@ interface Named {
 async function requestsOf(file: string): Promise<Named[]> {
   const bytes = await bytesOf(file);
   if (bytes !== undefined && isText(bytes) && !isSidecar(bytes)) {
-    return [{ name: file, pairs: readParams(file, bytes.toString("utf8")) }];
+    return [{ name: file, pairs: readParams(printable(file), bytes.toString("utf8")) }];
   }
   const recordings = await readRecordings(file, { stdin: Readable.from(bytes === undefined ? [] : [bytes]) });
   const found = recordings.flatMap((recording) => {
@@ -146,7 +146,7 @@ async function requestsOf(file: string): Promise<Named[]> {
     });
   });
   if (found.length > 0) return found;
-  throw wrong(`${file}: there is no whole request in it; postern decode says what is`);
+  throw wrong(`${printable(file)}: there is no whole request in it; postern decode says what is`);
 }
 
 const MOST_BYTES = 1024 ** 3;
@@ -158,7 +158,7 @@ async function bytesOf(file: string): Promise<Buffer | undefined> {
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     if (code === "EISDIR") return undefined;
-    throw wrong(`${file}: ${code === "ENOENT" ? "there is no such file" : message}`);
+    throw wrong(`${printable(file)}: ${code === "ENOENT" ? "there is no such file" : message}`);
   }
 }
 

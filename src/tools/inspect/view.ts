@@ -105,7 +105,8 @@ export function requestObject(
   return {
     id: exchange.id,
     request: exchange.ordinal,
-    role: roleName(exchange.role),
+    // Of an answer alone nobody knows it.
+    role: exchange.role === 0 ? null : roleName(exchange.role),
     keepConnection: exchange.keepConn,
     method: params?.get("REQUEST_METHOD") ?? null,
     url: params === undefined ? null : urlOf(exchange),
