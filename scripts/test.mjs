@@ -6,6 +6,7 @@
 import { rmSync } from "node:fs";
 import { lines, tally } from "./compatibility.mjs";
 import { currentServers } from "./current-servers.mjs";
+import { failureLines } from "./failures.mjs";
 import { projects } from "./projects.mjs";
 import { publishedTests } from "./published-tests.mjs";
 import { REPORT, readReport } from "./report.mjs";
@@ -61,7 +62,12 @@ function outcomeOf(report) {
   }
   return {
     count: countOf(results),
-    tables: [...lines(tally(results)), ...matrixLines(tallySites(results)), ...zooLines(results)],
+    tables: [
+      ...lines(tally(results)),
+      ...matrixLines(tallySites(results)),
+      ...zooLines(results),
+      ...failureLines(results),
+    ],
   };
 }
 

@@ -1,0 +1,26 @@
+/** What failed in a run, told once more at its end: the tables before it are longer than a terminal. */
+import { relative } from "node:path";
+import { root } from "./steps.mjs";
+
+/** Of a message, as much as says what was expected; the whole of it stands above, where the test ran. */
+const LINES = 4;
+const WIDEST = 300;
+
+/** @returns some lines for each failed test, and for each file that failed outside of its tests */
+export function failureLines(report) {
+  return report.testResults
+    .filter(({ status }) => status === "failed")
+    .flatMap((file) => {
+      const failed = file.assertionResults.filter(({ status }) => status === "failed");
+      const where = relative(root, file.name);
+      if (failed.length === 0) return told(where, file.message);
+      return failed.flatMap(({ ancestorTitles, title, failureMessages }) =>
+        told([where, ...ancestorTitles, title].join(" > "), failureMessages.join("\n")),
+      );
+    });
+}
+
+function told(name, message) {
+  const lines = message.split("\n").filter((line) => line.trim() !== "");
+  return [`failed: ${name}`, ...lines.slice(0, LINES).map((line) => `  ${line.slice(0, WIDEST)}`)];
+}
