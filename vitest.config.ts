@@ -14,6 +14,11 @@ const shared = {
   unstubEnvs: true,
 } satisfies ViteUserConfig["test"];
 
+/** In CI nobody waits for a failure, and nothing is known of what else the machine does: see test/support/wait.ts. */
+const PATIENCE = process.env["CI"] ? 4 : 1;
+const unitTimeouts = { testTimeout: 10_000 * PATIENCE, hookTimeout: 10_000 * PATIENCE };
+const serverTimeouts = { testTimeout: 60_000 * PATIENCE, hookTimeout: 60_000 * PATIENCE };
+
 /** End-to-end tests that may run beside each other. */
 const ASKING = [
   "apache-sites",
@@ -67,8 +72,7 @@ const config: ViteUserConfig = defineConfig({
           include: ["test/**/*.test.ts"],
           exclude: ["test/e2e/**", "test/compat/**", "test/soak/**", "**/node_modules/**"],
           maxWorkers: 2,
-          testTimeout: 10_000,
-          hookTimeout: 10_000,
+          ...unitTimeouts,
           sequence: { groupOrder: 1 },
         },
       },
@@ -78,8 +82,7 @@ const config: ViteUserConfig = defineConfig({
           name: "servers",
           include: ASKING,
           maxWorkers: 2,
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
+          ...serverTimeouts,
           sequence: { groupOrder: 2 },
         },
       },
@@ -90,8 +93,7 @@ const config: ViteUserConfig = defineConfig({
           include: ["test/e2e/**/*.test.ts"],
           exclude: [...ASKING, "**/node_modules/**"],
           maxWorkers: 1,
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
+          ...serverTimeouts,
           sequence: { groupOrder: 3 },
         },
       },
@@ -102,8 +104,7 @@ const config: ViteUserConfig = defineConfig({
           include: ["test/compat/**/*.test.ts"],
           exclude: ["**/node_modules/**"],
           maxWorkers: 2,
-          testTimeout: 60_000,
-          hookTimeout: 120_000,
+          ...serverTimeouts,
           sequence: { groupOrder: 4 },
         },
       },

@@ -21,6 +21,7 @@ import { repositoryRoot } from "./support/paths.ts";
 import { freePort } from "./support/ports.ts";
 import { run } from "./support/process.ts";
 import { temporaryFolder } from "./support/temp.ts";
+import { patience } from "./support/wait.ts";
 import { describeWithServer, programOf, type ServerName } from "./support/web-servers/available.ts";
 import { serverUser } from "./support/web-servers/web-server.ts";
 
@@ -61,7 +62,7 @@ describe("code blocks", () => {
       writeFileSync(join(folder, "applications.ts"), applicationsCheck(programs, nameOf));
     });
 
-    it("compile, and what they export can be served", { timeout: 60_000 }, async () => {
+    it("compile, and what they export can be served", { timeout: patience(60_000) }, async () => {
       const compiler = join(repositoryRoot, "node_modules", "typescript", "bin", "tsc");
       const { code, stdout } = await run(process.execPath, [compiler, "-p", folder, "--pretty", "false"], {
         cwd: folder,
@@ -76,7 +77,7 @@ describe("code blocks", () => {
       expect(code).toBe(0);
     });
 
-    it("are written in syntax the oldest supported Node reads", { timeout: 60_000 }, async () => {
+    it("are written in syntax the oldest supported Node reads", { timeout: patience(60_000) }, async () => {
       const scripts = programs.filter(({ language }) => language === "js");
       expect(scripts.length).toBeGreaterThan(10);
       for (let at = 0; at < scripts.length; at += 4) {

@@ -8,6 +8,7 @@ import type { Application } from "../../src/index.ts";
 import { contentOf, makeFiles, startOffloadSite } from "../support/e2e/offload-site.ts";
 import { request } from "../support/http.ts";
 import { repositoryRoot } from "../support/paths.ts";
+import { patience } from "../support/wait.ts";
 import { describeWithServer } from "../support/web-servers/available.ts";
 
 type Listener = (request: IncomingMessage, response: ServerResponse) => void;
@@ -74,7 +75,7 @@ const APPLICATIONS: Readonly<Record<string, (folder: string) => Application>> = 
 
 describeWithServer("nginx", "files sent by nginx", () => {
   for (const [name, make] of Object.entries(APPLICATIONS)) {
-    it(`instead of ${name}`, { timeout: 30_000 }, async () => {
+    it(`instead of ${name}`, { timeout: patience(30_000) }, async () => {
       const { folder } = makeFiles();
       const site = await startOffloadSite("nginx", folder, make(folder));
       try {

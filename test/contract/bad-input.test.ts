@@ -17,7 +17,7 @@ import {
   stdinRecords,
   TYPE,
 } from "../support/records.ts";
-import { waitFor } from "../support/wait.ts";
+import { patience, waitFor } from "../support/wait.ts";
 import { connectWire, startServer, type TestServer, type Wire } from "../support/wire.ts";
 
 let server: TestServer;
@@ -308,30 +308,34 @@ describe("a peer that asks and does not listen", () => {
     ),
   };
   for (const [name, bytes] of Object.entries(floods)) {
-    it(`${name}: it is not read any more until it takes the answers`, async () => {
-      await using other = await startServer((_request, response) => void response.end("x".repeat(1000)));
-      const wire = await other.connect();
-      wire.socket.pause();
-      let sent = 0;
-      let lastSent = Date.now();
-      const go = (): void => {
-        sent += bytes.length;
-        lastSent = Date.now();
-        wire.socket.write(bytes, (error) => error ?? go());
-      };
-      go();
-      // What is not held back goes on until the memory is gone: hundreds of megabytes in a few seconds.
-      await waitFor(() => Date.now() - lastSent > 500, {
-        timeoutMs: 20_000,
-        what: "the flood to be held back",
-      });
-      const held = sent;
-      wire.socket.resume();
-      await waitFor(() => sent > held, { what: "the flood to go on" });
-      wire.destroy();
-      await other.gone();
-      expect((await other.ask()).body.length).toBe(1000);
-    }, 30_000);
+    it(
+      `${name}: it is not read any more until it takes the answers`,
+      async () => {
+        await using other = await startServer((_request, response) => void response.end("x".repeat(1000)));
+        const wire = await other.connect();
+        wire.socket.pause();
+        let sent = 0;
+        let lastSent = Date.now();
+        const go = (): void => {
+          sent += bytes.length;
+          lastSent = Date.now();
+          wire.socket.write(bytes, (error) => error ?? go());
+        };
+        go();
+        // What is not held back goes on until the memory is gone: hundreds of megabytes in a few seconds.
+        await waitFor(() => Date.now() - lastSent > 500, {
+          timeoutMs: 20_000,
+          what: "the flood to be held back",
+        });
+        const held = sent;
+        wire.socket.resume();
+        await waitFor(() => sent > held, { what: "the flood to go on" });
+        wire.destroy();
+        await other.gone();
+        expect((await other.ask()).body.length).toBe(1000);
+      },
+      patience(30_000),
+    );
   }
 });
 
@@ -402,7 +406,9 @@ describe("a peer that vanishes", () => {
 });
 
 describe("random bytes", () => {
-  it("of any kind end that connection at most, whatever they are", { timeout: 30_000 }, async () => {
+  it("of any kind end that connection at most, whatever they are", {
+    timeout: patience(30_000),
+  }, async () => {
     const seed = freshSeed();
     const random = seededRandom(seed);
     const valid = requestRecords({ stdin: "hello", keepConn: true, params: { CONTENT_LENGTH: "5" } });

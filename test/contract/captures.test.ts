@@ -21,7 +21,7 @@ import {
 } from "../support/captures.ts";
 import { notice } from "../support/notice.ts";
 import { decodeRecords, type TestRecord, TYPE } from "../support/records.ts";
-import { waitFor } from "../support/wait.ts";
+import { patience, waitFor } from "../support/wait.ts";
 import { startServer, type TestServer, type Wire } from "../support/wire.ts";
 
 /** What an application saw of one request. */
@@ -319,7 +319,9 @@ describeCaptures("recorded connections, replayed", () => {
 
   for (const [folder, captures] of byFolder) {
     for (const kind of Object.keys(applications)) {
-      it(`${folder}: a ${kind} application sees what was recorded`, { timeout: 60_000 }, async () => {
+      it(`${folder}: a ${kind} application sees what was recorded`, {
+        timeout: patience(60_000),
+      }, async () => {
         const server = servers.get(kind)!;
         for (const capture of captures) {
           for (const connection of capture.sidecar().fcgi_connections) {

@@ -13,10 +13,10 @@ import { CLI, deploy, PATIENT, serveApp, stopManagers } from "../support/e2e/sup
 import { type Finished, run } from "../support/process.ts";
 import { launch } from "../support/spawned.ts";
 import { temporaryFolder } from "../support/temp.ts";
-import { waitFor } from "../support/wait.ts";
+import { patience, waitFor } from "../support/wait.ts";
 import { describeWithServer } from "../support/web-servers/available.ts";
 
-const LONG = { timeout: 120_000 };
+const LONG = { timeout: patience(120_000) };
 
 /** What an application may do wrong, and what the first line of the web server's log is then. */
 const MISTAKES: Readonly<

@@ -23,7 +23,7 @@ import { repositoryRoot } from "../support/paths.ts";
 import { freePort, isListening } from "../support/ports.ts";
 import { type Running, run, start } from "../support/process.ts";
 import { temporaryFolder } from "../support/temp.ts";
-import { waitFor } from "../support/wait.ts";
+import { patience, waitFor } from "../support/wait.ts";
 import { describeWithServer, programOf } from "../support/web-servers/available.ts";
 import { serverUser } from "../support/web-servers/web-server.ts";
 
@@ -189,35 +189,40 @@ function printed(stdout: string, what: string, program: string): string {
 
 describe.each(["lighttpd", "h2o", "apache"] as const)("%s", (name) => {
   describeWithServer(name, "of its own", () => {
-    it("runs by the commands that are printed, also when root has made it", { timeout: 60_000 }, () =>
-      serving(async (socket) => {
-        const place = join(temporaryFolder("w"), "site");
-        const port = await freePort();
-        const flags = ["--bind", `unix:${socket}`, "--listen", `127.0.0.1:${port}`, "--no-root"];
-        const made = await config([name, "app.js", ...flags, "--standalone", place, "--write"]);
-        const command = (what: string): string => printed(made.stdout, what, programOf(name));
-        for (const what of ["install", "check"]) {
-          const done = await run("sh", ["-c", command(what)]);
-          expect(done.code, `${command(what)}\n${done.stderr}`).toBe(0);
-        }
-        const server = start("sh", ["-c", `exec ${command("run")}`]);
-        try {
-          await waitFor(async () => server.exit ?? (await isListening({ host: "127.0.0.1", port })), {
-            timeoutMs: 15_000,
-            what: `${name} to listen`,
-            evidence: () => server.output(),
-          });
-          expect((await request(`http://127.0.0.1:${port}/a?b`)).text).toBe("the application at /a?b");
-        } finally {
-          await server.stop({ signal: "SIGTERM" });
-        }
-      }),
+    it(
+      "runs by the commands that are printed, also when root has made it",
+      { timeout: patience(60_000) },
+      () =>
+        serving(async (socket) => {
+          const place = join(temporaryFolder("w"), "site");
+          const port = await freePort();
+          const flags = ["--bind", `unix:${socket}`, "--listen", `127.0.0.1:${port}`, "--no-root"];
+          const made = await config([name, "app.js", ...flags, "--standalone", place, "--write"]);
+          const command = (what: string): string => printed(made.stdout, what, programOf(name));
+          for (const what of ["install", "check"]) {
+            const done = await run("sh", ["-c", command(what)]);
+            expect(done.code, `${command(what)}\n${done.stderr}`).toBe(0);
+          }
+          const server = start("sh", ["-c", `exec ${command("run")}`]);
+          try {
+            await waitFor(async () => server.exit ?? (await isListening({ host: "127.0.0.1", port })), {
+              timeoutMs: 15_000,
+              what: `${name} to listen`,
+              evidence: () => server.output(),
+            });
+            expect((await request(`http://127.0.0.1:${port}/a?b`)).text).toBe("the application at /a?b");
+          } finally {
+            await server.stop({ signal: "SIGTERM" });
+          }
+        }),
     );
   });
 });
 
 describeWithServer("nginx", "a server of its own", () => {
-  it("is written, checked, run by the command that is printed, and asked", { timeout: 60_000 }, async () => {
+  it("is written, checked, run by the command that is printed, and asked", {
+    timeout: patience(60_000),
+  }, async () => {
     const place = join(temporaryFolder("w"), "my site");
     mkdirSync(place);
     chmodSync(place, 0o755);

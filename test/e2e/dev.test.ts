@@ -9,10 +9,10 @@ import { CLI, descendantsOf, PATIENT, untilGone } from "../support/e2e/supervise
 import { type HttpAnswer, type RequestOptions, request } from "../support/http.ts";
 import { type Running, start } from "../support/process.ts";
 import { temporaryFolder } from "../support/temp.ts";
-import { waitFor } from "../support/wait.ts";
+import { patience, waitFor } from "../support/wait.ts";
 import { describeWithServer } from "../support/web-servers/available.ts";
 
-const LONG = { timeout: 120_000 };
+const LONG = { timeout: patience(120_000) };
 
 interface Dev {
   readonly folder: string;

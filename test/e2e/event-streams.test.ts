@@ -11,7 +11,7 @@ import {
 } from "../support/e2e/event-streams.ts";
 import { type Served, servePostern, withSite } from "../support/e2e/served.ts";
 import { connectHttp, request } from "../support/http.ts";
-import { waitFor } from "../support/wait.ts";
+import { patience, waitFor } from "../support/wait.ts";
 import { describeWithServer, type ServerName } from "../support/web-servers/available.ts";
 import { type CurrentName, describeWithCurrent } from "../support/web-servers/current.ts";
 
@@ -51,7 +51,9 @@ for (const name of Object.keys(FRONTS) as FrontName[]) {
         await served.close();
       });
 
-      it(`of ${form}: each event arrives before the next is made`, { timeout: 20_000 }, async () => {
+      it(`of ${form}: each event arrives before the next is made`, {
+        timeout: patience(20_000),
+      }, async () => {
         const client = await open(front, "/events");
         const source = await streams.opened("/events");
         for (let id = 1; id <= 5; id++) {

@@ -14,14 +14,14 @@ import { repositoryRoot } from "../support/paths.ts";
 import { freePort } from "../support/ports.ts";
 import { run, type StartOptions, start } from "../support/process.ts";
 import { temporaryFolder } from "../support/temp.ts";
-import { waitFor } from "../support/wait.ts";
+import { patience, waitFor } from "../support/wait.ts";
 import { describeWithServer } from "../support/web-servers/available.ts";
 import { serverUser } from "../support/web-servers/web-server.ts";
 
 const CLI = join(repositoryRoot, "dist", "cli", "main.js");
 const NODE = dirname(process.execPath);
 const SOON = { timeoutMs: 30_000 };
-const LONG = { timeout: 60_000 };
+const LONG = { timeout: patience(60_000) };
 const blocks = readDocument("docs/guide.md").blocks;
 const user = serverUser();
 

@@ -8,7 +8,7 @@ import { countsOf, type Holdings, makeProbe, type Probe, tellHoldings } from "..
 import { type TestManager, withManager } from "../support/e2e/manager.ts";
 import { notice } from "../support/notice.ts";
 import { temporaryFolder } from "../support/temp.ts";
-import { waitFor } from "../support/wait.ts";
+import { patience, waitFor } from "../support/wait.ts";
 
 const isLinux = existsSync("/proc/self/fd");
 
@@ -63,45 +63,57 @@ async function expectNoGrowth(
 }
 
 describe.runIf(isLinux)("A manager that runs for long", () => {
-  it("keeps nothing of hundreds of programs in other languages", async () => {
-    const probe = makeProbe(temporaryFolder("p"));
-    const flags = ["--max-children", "20"];
-    await withManager({ program: ["/bin/sleep", "1000"], flags, preload: probe.preload }, (manager) =>
-      expectNoGrowth("a program", { workers: 20, warmUp: 4, reloads: 15 }, manager, probe),
-    );
-  }, 120_000);
-
-  it("keeps nothing of many JavaScript workers", async () => {
-    const probe = makeProbe(temporaryFolder("p"));
-    const program = (): string => 'export default (req, res) => res.end("hello");\n';
-    const flags = ["--workers", "4"];
-    await withManager({ program, flags, preload: probe.preload }, (manager) =>
-      expectNoGrowth("JavaScript", { workers: 4, warmUp: 1, reloads: 5 }, manager, probe),
-    );
-  }, 120_000);
-
-  it("keeps nothing of workers that crash and of reloads that fail", async () => {
-    const probe = makeProbe(temporaryFolder("p"));
-    const good = 'export default (req, res) => res.end("hello");\n';
-    await withManager({ program: () => good, preload: probe.preload }, async (manager) => {
-      const fail = async (): Promise<void> => {
-        manager.deploy('throw new Error("broken");\n');
-        expect(await manager.reload()).toMatchObject({ ok: false });
-        manager.deploy(good);
-        const [worker] = await manager.workers("ready");
-        const from = manager.logLength();
-        process.kill(worker!.pid, "SIGKILL");
-        await manager.waitForLog(/worker ready/, from);
-      };
-      await fail();
-      const before = await settled(manager, probe, 1);
-      for (let n = 0; n < 3; n++) await fail();
-      const after = await settled(manager, probe, 1);
-      notice(
-        `  crashes and failed reloads\n    before: ${tellHoldings(before)}\n    after:  ${tellHoldings(after)}`,
+  it(
+    "keeps nothing of hundreds of programs in other languages",
+    async () => {
+      const probe = makeProbe(temporaryFolder("p"));
+      const flags = ["--max-children", "20"];
+      await withManager({ program: ["/bin/sleep", "1000"], flags, preload: probe.preload }, (manager) =>
+        expectNoGrowth("a program", { workers: 20, warmUp: 4, reloads: 15 }, manager, probe),
       );
-      expect(countsOf(after)).toEqual(countsOf(before));
-      expect(after.heapBytes - before.heapBytes).toBeLessThan(HEAP_BYTES);
-    });
-  }, 120_000);
+    },
+    patience(120_000),
+  );
+
+  it(
+    "keeps nothing of many JavaScript workers",
+    async () => {
+      const probe = makeProbe(temporaryFolder("p"));
+      const program = (): string => 'export default (req, res) => res.end("hello");\n';
+      const flags = ["--workers", "4"];
+      await withManager({ program, flags, preload: probe.preload }, (manager) =>
+        expectNoGrowth("JavaScript", { workers: 4, warmUp: 1, reloads: 5 }, manager, probe),
+      );
+    },
+    patience(120_000),
+  );
+
+  it(
+    "keeps nothing of workers that crash and of reloads that fail",
+    async () => {
+      const probe = makeProbe(temporaryFolder("p"));
+      const good = 'export default (req, res) => res.end("hello");\n';
+      await withManager({ program: () => good, preload: probe.preload }, async (manager) => {
+        const fail = async (): Promise<void> => {
+          manager.deploy('throw new Error("broken");\n');
+          expect(await manager.reload()).toMatchObject({ ok: false });
+          manager.deploy(good);
+          const [worker] = await manager.workers("ready");
+          const from = manager.logLength();
+          process.kill(worker!.pid, "SIGKILL");
+          await manager.waitForLog(/worker ready/, from);
+        };
+        await fail();
+        const before = await settled(manager, probe, 1);
+        for (let n = 0; n < 3; n++) await fail();
+        const after = await settled(manager, probe, 1);
+        notice(
+          `  crashes and failed reloads\n    before: ${tellHoldings(before)}\n    after:  ${tellHoldings(after)}`,
+        );
+        expect(countsOf(after)).toEqual(countsOf(before));
+        expect(after.heapBytes - before.heapBytes).toBeLessThan(HEAP_BYTES);
+      });
+    },
+    patience(120_000),
+  );
 });

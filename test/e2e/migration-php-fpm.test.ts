@@ -9,13 +9,14 @@ import { request } from "../support/http.ts";
 import { repositoryRoot } from "../support/paths.ts";
 import { type Finished, run } from "../support/process.ts";
 import { temporaryFolder } from "../support/temp.ts";
+import { patience } from "../support/wait.ts";
 import { describeWithServer, programOf } from "../support/web-servers/available.ts";
 import { startPhpFpm } from "../support/web-servers/php-fpm.ts";
 import { serverUser } from "../support/web-servers/web-server.ts";
 
 const CLI = join(repositoryRoot, "dist", "cli", "main.js");
 const SOON = { timeoutMs: 30_000 };
-const LONG = { timeout: 120_000 };
+const LONG = { timeout: patience(120_000) };
 
 beforeAll(built);
 

@@ -19,7 +19,7 @@ import { repositoryRoot } from "../support/paths.ts";
 import { freePort, isListening } from "../support/ports.ts";
 import { type Running, run, start } from "../support/process.ts";
 import { temporaryFolder } from "../support/temp.ts";
-import { waitFor } from "../support/wait.ts";
+import { patience, waitFor } from "../support/wait.ts";
 import { describeWithServer } from "../support/web-servers/available.ts";
 import { externalAt, startGenerated } from "../support/web-servers/generated.ts";
 import type { WebServer } from "../support/web-servers/web-server.ts";
@@ -30,7 +30,7 @@ const PASSENGER = join(repositoryRoot, "examples", "migrate-passenger");
 const PYTHON = "/usr/bin/python3";
 /** Until a process has started, on a machine that does much else at the time. */
 const SOON = { timeoutMs: 30_000 };
-const LONG = { timeout: 120_000 };
+const LONG = { timeout: patience(120_000) };
 
 const started: (Running | WebServer)[] = [];
 

@@ -14,6 +14,7 @@ import { repositoryRoot } from "../support/paths.ts";
 import { run } from "../support/process.ts";
 import { plainSite } from "../support/sites-table.ts";
 import { temporaryFolder } from "../support/temp.ts";
+import { patience } from "../support/wait.ts";
 import { describeWithServer } from "../support/web-servers/available.ts";
 import { describeWithCurrent } from "../support/web-servers/current.ts";
 import {
@@ -287,7 +288,7 @@ function suite(release: Release): void {
   it.each([
     ["below a path of their own", "/echo"],
     ["anywhere", ""],
-  ])("passes WebSockets on to the side listener: %s", { timeout: 90_000 }, async (_, url) => {
+  ])("passes WebSockets on to the side listener: %s", { timeout: patience(90_000) }, async (_, url) => {
     const place = temporaryFolder("w");
     const user = serverUser();
     if (user) chownSync(place, user.uid, user.gid);

@@ -8,7 +8,7 @@ import { ClientPool, type ClientResponse, FastCGIClient } from "../../src/client
 import { createGateway, type Gateway, type GatewayOptions } from "../../src/gateway/index.ts";
 import { connectHttp, request } from "../support/http.ts";
 import { temporaryFolder } from "../support/temp.ts";
-import { waitFor } from "../support/wait.ts";
+import { patience, waitFor } from "../support/wait.ts";
 import { describeWithServer } from "../support/web-servers/available.ts";
 import { type PhpFpm, startPhpFpm } from "../support/web-servers/php-fpm.ts";
 
@@ -58,7 +58,7 @@ describeWithServer("php-fpm", "php-fpm behind the client and the gateway", () =>
       ].join("\n"),
     });
     connect = "unix" in php.address ? `unix:${php.address.unix}` : `${php.address.host}:${php.address.port}`;
-  }, 30_000);
+  }, patience(30_000));
   afterEach(async () => {
     for (const gateway of gateways.splice(0)) await gateway.close();
     log.length = 0;

@@ -28,7 +28,7 @@ import { connectHttp, request } from "../support/http.ts";
 import { readDocument, tableRows } from "../support/markdown.ts";
 import { notice } from "../support/notice.ts";
 import { isThorough } from "../support/thorough.ts";
-import { waitFor } from "../support/wait.ts";
+import { patience, waitFor } from "../support/wait.ts";
 import { externalAt } from "../support/web-servers/generated.ts";
 import type { WebServer } from "../support/web-servers/web-server.ts";
 
@@ -164,7 +164,7 @@ function failuresOf(column: Column): void {
   const left = LEFT[column] ?? {};
   const row = (title: string, test: (context: TestContext) => Promise<void>): void => {
     if (title in left) return;
-    it(`failure: ${title}`, { timeout: 60_000 }, test);
+    it(`failure: ${title}`, { timeout: patience(60_000) }, test);
   };
   /** One failure behind a web server of its own, which has no connection to the application yet. */
   const alone = async (

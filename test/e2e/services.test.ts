@@ -17,12 +17,12 @@ import {
 } from "../support/e2e/service.ts";
 import { type Finished, type Running, run, start } from "../support/process.ts";
 import { temporaryFolder } from "../support/temp.ts";
-import { waitFor, waitForFileLine } from "../support/wait.ts";
+import { patience, waitFor, waitForFileLine } from "../support/wait.ts";
 import { describeWithServer, programOf } from "../support/web-servers/available.ts";
 import { model } from "../unit/generate/models.ts";
 
 /** These start node many times over. */
-const LONG = { timeout: 180_000 };
+const LONG = { timeout: patience(180_000) };
 const isRoot = process.getuid?.() === 0;
 
 /** A file that was made; its absence is the test's mistake. */

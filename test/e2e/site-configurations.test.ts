@@ -15,6 +15,7 @@ import { run } from "../support/process.ts";
 import { HOSTILE_NAMES, hostileSite, plainSite, tableOf } from "../support/sites-table.ts";
 import { temporaryFolder } from "../support/temp.ts";
 import { isThorough } from "../support/thorough.ts";
+import { patience } from "../support/wait.ts";
 import { describeWithServer, type ServerName } from "../support/web-servers/available.ts";
 import { describeWithCurrent } from "../support/web-servers/current.ts";
 import {
@@ -122,17 +123,23 @@ const USED_NAMES = [
 ];
 
 function suite(server: Server, release: Release): void {
-  it.each(TABLE)("passes its own check: $title", { timeout: 60_000 }, async ({ site, refusedBy }) => {
-    const made = attempt(server, release, site);
-    if (typeof made === "string") {
-      expect(refusedBy === "any" || refusedBy.includes(server), made).toBe(true);
-      return;
-    }
-    prepare(site);
-    expect(await complaint(server, release, made)).toBe("");
-  });
+  it.each(TABLE)(
+    "passes its own check: $title",
+    { timeout: patience(60_000) },
+    async ({ site, refusedBy }) => {
+      const made = attempt(server, release, site);
+      if (typeof made === "string") {
+        expect(refusedBy === "any" || refusedBy.includes(server), made).toBe(true);
+        return;
+      }
+      prepare(site);
+      expect(await complaint(server, release, made)).toBe("");
+    },
+  );
 
-  it("passes its own check whatever the names of files and URLs are", { timeout: 300_000 }, async () => {
+  it("passes its own check whatever the names of files and URLs are", {
+    timeout: patience(300_000),
+  }, async () => {
     let passed = 0;
     await fc.assert(
       fc.asyncProperty(hostileSite(FOLDER), async (site) => {
@@ -147,7 +154,9 @@ function suite(server: Server, release: Release): void {
     expect(passed).toBeGreaterThan(0);
   });
 
-  it("serves from folders with such names, and reaches sockets in them", { timeout: 60_000 }, async () => {
+  it("serves from folders with such names, and reaches sockets in them", {
+    timeout: patience(60_000),
+  }, async () => {
     const base = temporaryFolder("u");
     const name = USED_NAMES.find((one) => {
       const application = externalAt({ unix: join(base, one, "s") });

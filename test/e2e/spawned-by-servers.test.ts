@@ -19,13 +19,13 @@ import { descendantsOf, get } from "../support/e2e/supervised.ts";
 import { readDocument } from "../support/markdown.ts";
 import { start } from "../support/process.ts";
 import { isThorough } from "../support/thorough.ts";
-import { waitFor, waitForFileLine } from "../support/wait.ts";
+import { patience, waitFor, waitForFileLine } from "../support/wait.ts";
 import { describeWithServer, programOf } from "../support/web-servers/available.ts";
 import { describeWithCurrent } from "../support/web-servers/current.ts";
 import { serverUser } from "../support/web-servers/web-server.ts";
 import "../support/e2e/observed.ts";
 
-const LONG = { timeout: 120_000 };
+const LONG = { timeout: patience(120_000) };
 
 function describeWith(starter: Starter, title: string, tests: () => void): void {
   if (starter.isCurrent) describeWithCurrent("lighttpd", title, tests);

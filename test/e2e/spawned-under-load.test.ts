@@ -15,12 +15,12 @@ import {
   supervisorctl,
 } from "../support/e2e/spawned-starters.ts";
 import { isThorough } from "../support/thorough.ts";
-import { waitFor } from "../support/wait.ts";
+import { patience, waitFor } from "../support/wait.ts";
 import { describeWithServer } from "../support/web-servers/available.ts";
 import { describeWithCurrent } from "../support/web-servers/current.ts";
 import "../support/e2e/observed.ts";
 
-const LONG = { timeout: 180_000 };
+const LONG = { timeout: patience(180_000) };
 /** How often something is ended under load. */
 const TIMES = isThorough ? 4 : 2;
 

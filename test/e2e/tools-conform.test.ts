@@ -20,13 +20,13 @@ import { readDocument } from "../support/markdown.ts";
 import { freePort } from "../support/ports.ts";
 import { type Finished, run, start } from "../support/process.ts";
 import { temporaryFolder } from "../support/temp.ts";
-import { waitFor } from "../support/wait.ts";
+import { patience, waitFor } from "../support/wait.ts";
 import { describeWithServer, programOf } from "../support/web-servers/available.ts";
 import { startPhpFpm } from "../support/web-servers/php-fpm.ts";
 
 beforeAll(built);
 
-const LONG = { timeout: 180_000 };
+const LONG = { timeout: patience(180_000) };
 
 async function tried(
   target: Address | string,

@@ -13,7 +13,7 @@ import { freePort, isListening } from "../support/ports.ts";
 import { type Finished, type Running, run, type StartOptions, start } from "../support/process.ts";
 import { rawRecord, TYPE } from "../support/records.ts";
 import { temporaryFolder } from "../support/temp.ts";
-import { waitFor } from "../support/wait.ts";
+import { patience, waitFor } from "../support/wait.ts";
 import { describeWithServer, programOf } from "../support/web-servers/available.ts";
 import { spawnFcgi } from "../support/web-servers/cgi-fcgi.ts";
 import { startNginx } from "../support/web-servers/nginx.ts";
@@ -692,25 +692,29 @@ describe("ping", () => {
     expect(await ask()).toMatchObject({ code: 3 });
   });
 
-  it("is unwell with the 503 of a Postern that drains", async () => {
-    const folder = temporaryFolder("drain");
-    const file = join(folder, "app.mjs");
-    writeFileSync(file, "export default (request, response) => response.end('x');\n");
-    const connect = `unix:${join(folder, "a.sock")}`;
-    const serving = posternStart([
-      ...["serve", file, "--bind", connect, "--ping-path", "/ping", "--drain-delay", "60s"],
-    ]);
-    closing.push(() => serving.stop({ signal: "SIGKILL" }));
-    const ask = () => postern(["ping", "--connect", connect, "--path", "/ping"]);
-    let last = await ask();
-    while (last.code === 3) last = await ask();
-    expect(last).toMatchObject({ code: 0 });
-    serving.signal("SIGTERM");
-    // Until the signal has gone through to the worker.
-    for (last = await ask(); last.code === 0; ) last = await ask();
-    expect(last).toMatchObject({ code: 1, stdout: "", stderr: expect.stringMatching(/\/ping with 503/) });
-    expect(await postern(["curl", "/", "--connect", connect])).toMatchObject({ code: 0, stdout: "x" });
-  }, 120_000);
+  it(
+    "is unwell with the 503 of a Postern that drains",
+    async () => {
+      const folder = temporaryFolder("drain");
+      const file = join(folder, "app.mjs");
+      writeFileSync(file, "export default (request, response) => response.end('x');\n");
+      const connect = `unix:${join(folder, "a.sock")}`;
+      const serving = posternStart([
+        ...["serve", file, "--bind", connect, "--ping-path", "/ping", "--drain-delay", "60s"],
+      ]);
+      closing.push(() => serving.stop({ signal: "SIGKILL" }));
+      const ask = () => postern(["ping", "--connect", connect, "--path", "/ping"]);
+      let last = await ask();
+      while (last.code === 3) last = await ask();
+      expect(last).toMatchObject({ code: 0 });
+      serving.signal("SIGTERM");
+      // Until the signal has gone through to the worker.
+      for (last = await ask(); last.code === 0; ) last = await ask();
+      expect(last).toMatchObject({ code: 1, stdout: "", stderr: expect.stringMatching(/\/ping with 503/) });
+      expect(await postern(["curl", "/", "--connect", connect])).toMatchObject({ code: 0, stdout: "x" });
+    },
+    patience(120_000),
+  );
 
   it("is unwell with 503, which is what a worker answers while it drains", async () => {
     const connect = await answering(

@@ -12,7 +12,7 @@ import { connectHttp, request } from "../support/http.ts";
 import { repositoryRoot } from "../support/paths.ts";
 import { type Running, run, start } from "../support/process.ts";
 import { temporaryFolder } from "../support/temp.ts";
-import { waitFor } from "../support/wait.ts";
+import { patience, waitFor } from "../support/wait.ts";
 import { describeWithServer } from "../support/web-servers/available.ts";
 import { startGenerated } from "../support/web-servers/generated.ts";
 import { startNginx } from "../support/web-servers/nginx.ts";
@@ -126,7 +126,7 @@ const echo: Application = async (req, res) => {
 };
 
 describeWithServer("nginx", "a tap behind nginx", () => {
-  it("passes on 64 MiB each way unchanged, in bounded memory", { timeout: 120_000 }, async () => {
+  it("passes on 64 MiB each way unchanged, in bounded memory", { timeout: patience(120_000) }, async () => {
     await withTap(echo, [], (tap) =>
       withNginx(tap, { streaming: true }, async (nginx) => {
         const body = noise(64 * MIB);
@@ -267,7 +267,7 @@ describeWithServer("nginx", "a tap behind nginx", () => {
     );
   });
 
-  it("carries 200 connections at once", { timeout: 120_000 }, async () => {
+  it("carries 200 connections at once", { timeout: patience(120_000) }, async () => {
     const waiting: (() => void)[] = [];
     const app: Application = (req, res) => {
       waiting.push(() => res.end(req.url));
@@ -560,7 +560,7 @@ describe("a tap between two sockets", () => {
 });
 
 describeWithServer("nginx", "a tap in the application's own place", () => {
-  it("comes and goes without one request failing", { timeout: 120_000 }, async () => {
+  it("comes and goes without one request failing", { timeout: patience(120_000) }, async () => {
     const served = await servePostern(echo);
     const path = "unix" in served.address ? served.address.unix : "";
     const nginx = await startNginx({ application: served.address });

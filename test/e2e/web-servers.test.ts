@@ -13,6 +13,7 @@ import "../support/e2e/observed.ts";
 import { notice } from "../support/notice.ts";
 import { temporaryFolder } from "../support/temp.ts";
 import { isThorough } from "../support/thorough.ts";
+import { patience } from "../support/wait.ts";
 import type { WebServer } from "../support/web-servers/web-server.ts";
 
 it("differences are of rows that there are", () => {
@@ -58,7 +59,7 @@ function suite(site: SuiteSite): void {
       continue;
     }
     const difference = differenceOf(behaviour.name, site);
-    it(behaviour.name, { timeout: 90_000 }, async ({ task }) => {
+    it(behaviour.name, { timeout: patience(90_000) }, async ({ task }) => {
       task.meta.version = web.version;
       const seen = await behaviour.test({
         site,

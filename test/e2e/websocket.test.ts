@@ -367,7 +367,7 @@ describe("the side listener of --ws-http", () => {
       "--workers",
       "2",
       "--drain-timeout",
-      "2",
+      "8",
     );
   });
 

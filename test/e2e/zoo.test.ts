@@ -11,8 +11,9 @@ import { HEALTHY } from "../support/zoo/healthy.ts";
 import { makePlace } from "../support/zoo/place.ts";
 import { applyRemedy, consult, tellingLine, untilSeen } from "../support/zoo/treatment.ts";
 import "../support/zoo/report.ts";
+import { patience } from "../support/wait.ts";
 
-const LONG = { timeout: 240_000 };
+const LONG = { timeout: patience(240_000) };
 const isRoot = process.getuid?.() === 0;
 
 /** A test beside others of its kind. What it needs is there in CI; elsewhere it may be left out, with a line. */

@@ -5,7 +5,7 @@
  */
 import http from "node:http";
 import net from "node:net";
-import { waitFor } from "./wait.ts";
+import { patience, waitFor } from "./wait.ts";
 
 export interface HttpAnswer {
   readonly status: number;
@@ -60,7 +60,7 @@ export function request(url: string, options: RequestOptions = {}): Promise<Http
         });
       },
     );
-    const timeoutMs = options.timeoutMs ?? 10_000;
+    const timeoutMs = patience(options.timeoutMs ?? 10_000);
     outgoing.setTimeout(timeoutMs, () =>
       outgoing.destroy(new Error(`no answer from ${url} within ${timeoutMs} ms`)),
     );

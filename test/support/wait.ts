@@ -1,8 +1,16 @@
 /** Waiting for something to be true, never for time to pass. */
 import { readFileSync } from "node:fs";
 
+/** In CI nobody waits for a failure, and nothing is known of what else the machine does. */
+const PATIENCE: number = process.env["CI"] ? 4 : 1;
+
+/** How long to wait, on this machine, for what takes so long at most on one that has nothing else to do. */
+export function patience(timeoutMs: number): number {
+  return PATIENCE * timeoutMs;
+}
+
 export interface WaitOptions {
-  /** @default 5000 */
+  /** On a machine that has nothing else to do. @default 5000 */
   readonly timeoutMs?: number;
   /** What is being waited for, for the message. */
   readonly what?: string;
@@ -19,7 +27,7 @@ export async function waitFor<T>(
   condition: () => T | Promise<T>,
   options: WaitOptions = {},
 ): Promise<Exclude<T, false | 0 | "" | null | undefined>> {
-  const timeoutMs = options.timeoutMs ?? 5000;
+  const timeoutMs = patience(options.timeoutMs ?? 5000);
   const deadline = performance.now() + timeoutMs;
   for (let pauseMs = 1; ; pauseMs = Math.min(pauseMs * 2, 25)) {
     const value = await condition();
@@ -54,7 +62,8 @@ export function waitForFileLine(
 }
 
 /** The promise, or a {@link TimeoutError} that says what did not happen. */
-export async function within<T>(promise: Promise<T>, timeoutMs: number, what: string): Promise<T> {
+export async function within<T>(promise: Promise<T>, limitMs: number, what: string): Promise<T> {
+  const timeoutMs = patience(limitMs);
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_resolve, reject) => {
     timer = setTimeout(() => reject(new TimeoutError(`waited ${timeoutMs} ms for ${what}`)), timeoutMs);

@@ -7,9 +7,10 @@ import { openLogFile } from "../../../src/manager/log-file.ts";
 import { findUser } from "../../../src/server/accounts.ts";
 import { temporaryFolder } from "../../support/temp.ts";
 import { scriptArguments, startScript } from "../../support/typescript.ts";
+import { patience } from "../../support/wait.ts";
 
 /** For tests that start a Node, on a machine that does other things too. */
-const PATIENTLY = { timeout: 60_000 };
+const PATIENTLY = { timeout: patience(60_000) };
 const isRoot = process.geteuid?.() === 0;
 
 describe("a log file", () => {

@@ -8,6 +8,7 @@ import { createNotifier, watchdogIntervalMs } from "../../../src/manager/notify.
 import { findProgram } from "../../../src/manager/programs.ts";
 import { type Running, start } from "../../support/process.ts";
 import { temporaryFolder } from "../../support/temp.ts";
+import { patience } from "../../support/wait.ts";
 
 /** Prints each datagram, its lines joined by spaces. BARRIER=1 is systemd-notify asking whether we are done. */
 const RECEIVER = `
@@ -45,7 +46,7 @@ function recordingLogger(): { logger: Logger; lines: string[] } {
   return { logger: { ...silentLogger, warn: add, error: add }, lines };
 }
 
-describe.runIf(hasPerl)("systemd is told", { timeout: 60_000 }, () => {
+describe.runIf(hasPerl)("systemd is told", { timeout: patience(60_000) }, () => {
   for (const program of ["systemd-notify", "python3", "perl"]) {
     for (const kind of ["a path", "an abstract address"]) {
       it.runIf(works(program))(`everything in order, by ${program}, at ${kind}`, async () => {

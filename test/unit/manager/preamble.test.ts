@@ -14,6 +14,7 @@ import { findAccount, findGroup, findUser } from "../../../src/server/accounts.t
 import { type Finished, run } from "../../support/process.ts";
 import { temporaryFolder } from "../../support/temp.ts";
 import { startScript } from "../../support/typescript.ts";
+import { patience } from "../../support/wait.ts";
 
 const isRoot = process.geteuid?.() === 0;
 const tools = findLaunchTools(process.env);
@@ -22,7 +23,7 @@ const none: LaunchTools = { setpriv: undefined };
 const isLinux = process.platform === "linux";
 
 /** For tests that start several Nodes, on a machine that does other things too. */
-const PATIENTLY = { timeout: 60_000 };
+const PATIENTLY = { timeout: patience(60_000) };
 
 /** Prints what it is. */
 const PROGRAM = [

@@ -10,11 +10,11 @@ import { captureLines } from "../../../src/manager/output.ts";
 import { type Stack, stackOf } from "../../../src/manager/watchdog.ts";
 import { type Running, start } from "../../support/process.ts";
 import { temporaryFolder } from "../../support/temp.ts";
-import { waitFor } from "../../support/wait.ts";
+import { patience, waitFor } from "../../support/wait.ts";
 
 /** Long: how quick it is, is not what is tested. */
 const DEADLINE_MS = 20_000;
-const PATIENTLY = { timeout: 60_000 };
+const PATIENTLY = { timeout: patience(60_000) };
 
 interface StuckWorker extends Running {
   readonly inspector: InspectorUrl;

@@ -6,7 +6,7 @@ import { isListening } from "../../support/ports.ts";
 import { type Running, start } from "../../support/process.ts";
 import { canLaunch, compileSources, launch } from "../../support/spawned.ts";
 import { temporaryFolder } from "../../support/temp.ts";
-import { waitFor } from "../../support/wait.ts";
+import { patience, waitFor } from "../../support/wait.ts";
 import { connectWire, type Wire } from "../../support/wire.ts";
 
 /** The launcher leaves the socket open under the number it got, too. */
@@ -30,7 +30,7 @@ beforeAll(async () => {
     }, { ...(bind && bind !== "-" ? { bind } : {}), ...(most ? { maxConcurrency: Number(most) } : {}) });
     console.error("ready");`,
   );
-}, 60_000);
+}, patience(60_000));
 
 const wires: Wire[] = [];
 const processes: Running[] = [];

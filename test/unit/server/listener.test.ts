@@ -24,7 +24,7 @@ import { freePort } from "../../support/ports.ts";
 import { run, start } from "../../support/process.ts";
 import { requestRecords } from "../../support/records.ts";
 import { temporaryFolder } from "../../support/temp.ts";
-import { waitFor } from "../../support/wait.ts";
+import { patience, waitFor } from "../../support/wait.ts";
 import { connectWire, TestLog } from "../../support/wire.ts";
 
 /** Names that these tests need; all others are looked up. */
@@ -335,7 +335,7 @@ describe("a unix socket", () => {
 
   it.skipIf(!isRoot)(
     "is never there with other permissions or another owner, however often one looks",
-    { timeout: 60_000 },
+    { timeout: patience(60_000) },
     async () => {
       const folder = temporaryFolder("u");
       const path = join(folder, "a.sock");
@@ -474,21 +474,25 @@ describe("a unix socket", () => {
     expect(await ask({ path })).toBe("ok");
   });
 
-  it("is not held up by what somebody else puts in the place of the lock", async () => {
-    const folder = temporaryFolder("u");
-    for (const [name, make] of Object.entries({
-      pipe: (lock: string) => execFileSync("mkfifo", [lock]),
-      link: (lock: string) => symlinkSync("/dev/zero", lock),
-      folder: (lock: string) => mkdirSync(lock),
-    })) {
-      make(join(folder, `${name}.sock.lock`));
-    }
-    const errors = await Promise.all(
-      ["pipe", "link", "folder"].map((name) => refusal({ bind: join(folder, `${name}.sock`) })),
-    );
-    for (const error of errors)
-      expect(error.message).toMatch(/another server is starting there; if none is, remove/);
-  }, 20_000);
+  it(
+    "is not held up by what somebody else puts in the place of the lock",
+    async () => {
+      const folder = temporaryFolder("u");
+      for (const [name, make] of Object.entries({
+        pipe: (lock: string) => execFileSync("mkfifo", [lock]),
+        link: (lock: string) => symlinkSync("/dev/zero", lock),
+        folder: (lock: string) => mkdirSync(lock),
+      })) {
+        make(join(folder, `${name}.sock.lock`));
+      }
+      const errors = await Promise.all(
+        ["pipe", "link", "folder"].map((name) => refusal({ bind: join(folder, `${name}.sock`) })),
+      );
+      for (const error of errors)
+        expect(error.message).toMatch(/another server is starting there; if none is, remove/);
+    },
+    patience(20_000),
+  );
 
   it("goes to exactly one of several that race for it, also over a stale socket and a stale lock", async () => {
     const folder = temporaryFolder("u");

@@ -7,7 +7,7 @@ import { freePort, isListening } from "../../support/ports.ts";
 import { type Running, run, start } from "../../support/process.ts";
 import { canLaunch, compileSources, type LaunchOptions, launch } from "../../support/spawned.ts";
 import { temporaryFolder } from "../../support/temp.ts";
-import { waitFor } from "../../support/wait.ts";
+import { patience, waitFor } from "../../support/wait.ts";
 import { connectWire, type Wire } from "../../support/wire.ts";
 
 let folder: string;
@@ -32,7 +32,7 @@ beforeAll(async () => {
     console.error("ready on " + server.addresses);
   `,
   );
-}, 60_000);
+}, patience(60_000));
 
 /** Writes a program that serves. */
 function program(name: string, built: string, source: string): string {

@@ -12,6 +12,7 @@ import {
   type WebServerName,
 } from "../../../src/sites/index.ts";
 import { expectedFor, hostileSite, plainSite, tableOf } from "../../support/sites-table.ts";
+import { patience } from "../../support/wait.ts";
 
 const FOLDER = "/srv/site";
 const TABLE = tableOf({
@@ -71,7 +72,7 @@ describe.each(WEB_SERVERS)("the configuration of %s", (server) => {
     expect(attempt(server, plainSite(FOLDER, { statics: statics.toReversed() }))).toEqual(inOrder);
   });
 
-  it("holds whatever text it is given, or is refused in a sentence", { timeout: 60_000 }, () => {
+  it("holds whatever text it is given, or is refused in a sentence", { timeout: patience(60_000) }, () => {
     fc.assert(
       fc.property(hostileSite(FOLDER), (site) => {
         const made = attempt(server, site);

@@ -5,6 +5,7 @@ import { decode } from "../../../src/tools/capture/decode.ts";
 import { sideOf } from "../../../src/tools/capture/read.ts";
 import { foldRecord, type SidecarRecord, sidecarRequest } from "../../../src/tools/capture/sidecar.ts";
 import { type Capture, describeCaptures, listCaptures } from "../../support/captures.ts";
+import { patience } from "../../support/wait.ts";
 
 /** The fields that both have, of every connection of a recording. */
 function compare(capture: Capture): void {
@@ -60,8 +61,12 @@ describeCaptures("decoding a recording", () => {
 
   const folders = [...new Set(captures.map(({ folder }) => folder))];
   describe.each(folders)("of %s", (folder) => {
-    it("gives the records, parameters, bodies and aborts that its sidecar names", () => {
-      for (const capture of captures) if (capture.folder === folder) compare(capture);
-    }, 60_000);
+    it(
+      "gives the records, parameters, bodies and aborts that its sidecar names",
+      () => {
+        for (const capture of captures) if (capture.folder === folder) compare(capture);
+      },
+      patience(60_000),
+    );
   });
 });

@@ -5,6 +5,7 @@ import { chosenStatements, conform } from "../../../src/tools/conform/run.ts";
 import { STATEMENTS } from "../../../src/tools/conform/statements.ts";
 import { type Mutant, serveMutant } from "../../support/conform-mutant.ts";
 import { ABSENT, MUTANTS, type MutantOf } from "../../support/conform-mutants.ts";
+import { patience } from "../../support/wait.ts";
 
 async function tried(mutant: Mutant, only: readonly string[], deadlineMs: number): Promise<ConformReport> {
   const server = await serveMutant(mutant);
@@ -30,7 +31,7 @@ function told({ id, outcome, says, evidence }: Result): string {
 }
 
 describe("a responder that is right", () => {
-  it("keeps every statement there is", { timeout: 60_000 }, async () => {
+  it("keeps every statement there is", { timeout: patience(60_000) }, async () => {
     const report = await tried({}, [], 5000);
     const odd = report.results.filter(({ outcome }) => outcome === "broken" || outcome === "untestable");
     const unspawned = STATEMENTS.filter(({ needsSpawn }) => needsSpawn === true).map(({ id }) => id);
@@ -52,7 +53,7 @@ describe("a responder that is wrong in one way", () => {
 
   it.concurrent.each(rows(MUTANTS))(
     "is found to break %s",
-    { timeout: 30_000 },
+    { timeout: patience(30_000) },
     async (id, { make, with: more = [] }) => {
       const report = await tried(make(), [...more, id], DEADLINE_MS);
       const result = report.results.find((one) => one.id === id) ?? report.results.at(-1)!;
@@ -63,7 +64,7 @@ describe("a responder that is wrong in one way", () => {
 
   it.concurrent.each(rows(ABSENT))(
     "is found to do without %s",
-    { timeout: 30_000 },
+    { timeout: patience(30_000) },
     async (id, { make, with: more = [] }) => {
       const report = await tried(make(), [...more, id], DEADLINE_MS);
       expect(told(report.results.find((one) => one.id === id)!)).toMatch(`${id} absent: `);

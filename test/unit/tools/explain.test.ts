@@ -16,6 +16,7 @@ import { isText, readParams } from "../../../src/tools/explain/read-params.ts";
 import { explanationJson, explanationText } from "../../../src/tools/explain/text.ts";
 import { describeCaptures, listCaptures } from "../../support/captures.ts";
 import { repositoryRoot } from "../../support/paths.ts";
+import { patience } from "../../support/wait.ts";
 
 type Pairs = readonly (readonly [string, string])[];
 const auto = { mount: AUTO, trust: undefined };
@@ -31,7 +32,7 @@ describeCaptures("every recorded request", () => {
   );
   const noted = new Map<string, Set<string>>();
 
-  it("is explained with what the server would do with it", { timeout: 60_000 }, () => {
+  it("is explained with what the server would do with it", { timeout: patience(60_000) }, () => {
     expect(all.length).toBeGreaterThan(2000);
     const rules = new Set<string>();
     for (const { server, params: pairs } of all) {
@@ -67,7 +68,7 @@ describeCaptures("every recorded request", () => {
     for (const rule of rules) expect(MOUNT_RULES).toHaveProperty([rule]);
   });
 
-  it("is recognised by its web server", { timeout: 60_000 }, () => {
+  it("is recognised by its web server", { timeout: patience(60_000) }, () => {
     for (const { server, params } of all) {
       if (server === "cgi-fcgi") continue;
       expect(explain(params, auto).server).toBe(server.replace(/^apache-.*/, "apache"));
@@ -97,7 +98,7 @@ describeCaptures("every recorded request", () => {
     expect([...(noted.get(name) ?? [])]).toEqual(expect.arrayContaining([...servers]));
   });
 
-  it("has nothing of a password or a cookie in what is printed", { timeout: 60_000 }, () => {
+  it("has nothing of a password or a cookie in what is printed", { timeout: patience(60_000) }, () => {
     const secret = /SECRETSECRET/;
     for (const { params } of all.slice(0, 200)) {
       const pairs: Pairs = [
