@@ -16,7 +16,7 @@ const shared = {
 
 /** In CI nobody waits for a failure, and nothing is known of what else the machine does: see test/support/wait.ts. */
 const PATIENCE = process.env["CI"] ? 4 : 1;
-const unitTimeouts = { testTimeout: 10_000 * PATIENCE, hookTimeout: 10_000 * PATIENCE };
+const unitTimeouts = { testTimeout: 30_000 * PATIENCE, hookTimeout: 30_000 * PATIENCE };
 const serverTimeouts = { testTimeout: 60_000 * PATIENCE, hookTimeout: 60_000 * PATIENCE };
 
 /** End-to-end tests that may run beside each other. */
