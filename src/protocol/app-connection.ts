@@ -115,9 +115,9 @@ export class AppConnection implements RecordSink {
     return this.#reader.isPartial || this.#requests.awaitsParams;
   }
 
-  /** Takes bytes from the web server, cut anywhere. @throws {RemoteProtocolError} scope connection: close it */
-  receive(chunk: Buffer): void {
-    this.#reader.push(chunk);
+  /** Takes bytes from the web server, cut anywhere: `chunk[0..length)`. @throws {RemoteProtocolError} scope connection: close it */
+  receive(chunk: Buffer, length: number = chunk.length): void {
+    this.#reader.push(chunk, length);
   }
 
   /** Closes this connection once no request is open, as if the web server had not asked to keep it. */

@@ -28,7 +28,7 @@ export interface RecordSink {
 
 export class RecordReader {
   readonly #sink: RecordSink;
-  readonly #header: Buffer = Buffer.alloc(HEADER_BYTES);
+  #header: Buffer | undefined = undefined; // of a record whose header came in pieces
   #have = 0; // header bytes collected, 0..7
   #state: number = HEADER;
   #left = 0; // bytes still wanted in CONTENT or PADDING
@@ -49,11 +49,10 @@ export class RecordReader {
   }
 
   /**
-   * Takes the next bytes of the stream, cut anywhere.
+   * Takes the next bytes of the stream, cut anywhere: `chunk[0..length)`.
    * @throws {RemoteProtocolError} `ERR_POSTERN_RECORD_VERSION`: such a record cannot be skipped, close the connection
    */
-  push(chunk: Buffer): void {
-    const length = chunk.length;
+  push(chunk: Buffer, length: number = chunk.length): void {
     let at = 0;
     while (at < length) {
       if (this.#state === HEADER) {
@@ -63,6 +62,7 @@ export class RecordReader {
         } else {
           const byte = chunk[at++]!;
           if (this.#have === 0 && byte > VERSION) throw unknownVersion(byte);
+          this.#header ??= Buffer.alloc(HEADER_BYTES);
           this.#header[this.#have++] = byte;
           if (this.#have === HEADER_BYTES) {
             this.#have = 0;

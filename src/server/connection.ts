@@ -17,6 +17,7 @@ import { RemoteProtocolError } from "../base/errors.ts";
 import type { LogFields } from "../base/log.ts";
 import { errorPage } from "../cgi/error-page.ts";
 import { AppConnection, type AppSink } from "../protocol/app-connection.ts";
+import type { AppLimits } from "../protocol/app-limits.ts";
 import type { AppRequest, RequestSink } from "../protocol/app-request.ts";
 import type { SlabPool } from "../protocol/record-writer.ts";
 import { ProtocolStatus } from "../protocol/records.ts";
@@ -25,6 +26,7 @@ import type { Admission } from "./admission.ts";
 import { Exchange, type ExchangeHost, type Handler } from "./exchange.ts";
 import type { ServerOf } from "./exchange-host.ts";
 import { Gate } from "./gate.ts";
+import { keep, readLent } from "./lent-reads.ts";
 import type { ResolvedOptions } from "./options.ts";
 import { type FlushCallback, Output } from "./output.ts";
 import {
@@ -47,6 +49,8 @@ export interface ConnectionHost extends ServerOf<Exchange> {
   /** Decides when a request starts; undefined when each does at once. */
   readonly admission: Admission | undefined;
   readonly slabs: SlabPool;
+  /** Of every connection. */
+  readonly limits: AppLimits;
   /** Milliseconds, updated about once a second: good enough for deadlines, free to read. */
   readonly now: number;
   /** Whether new requests are answered 503 because there are too many connections. */
@@ -70,11 +74,14 @@ export class Connection implements AppSink, ExchangeHost {
   readonly app: AppConnection;
   readonly server: ConnectionHost;
   readonly options: ResolvedOptions;
-  #isFresh = true; // nothing received yet
+  readonly #isLent: boolean; // chunks are the application's only while it takes them
+  /** Whether nothing was received yet. Changed here only. */
+  isFresh = true;
   #isLate: boolean; // it may have waited so long that the web server has given up
   #isReceiving = false; // inside app.receive: it is followed by a flush
   #isFinished = false;
-  #lastReceive: number;
+  /** When bytes last came, in ms of the server's clock. Changed here only. */
+  lastReceive: number;
   #lingerUntil = 0;
   #lingerBytes = 0;
   #isDraining = false;
@@ -89,17 +96,12 @@ export class Connection implements AppSink, ExchangeHost {
     this.options = host.options;
     this.#output = new Output(socket, host.slabs, () => this.#onFlushed());
     this.#gate = new Gate(socket, () => {
-      this.#lastReceive = host.now;
+      this.lastReceive = host.now;
     });
-    this.#lastReceive = host.now;
-    const { maxParamsBytes, maxParams, maxRequestsPerConnection: maxRequests, maxConnections } = host.options;
-    this.app = new AppConnection(this, this.#output.writer, {
-      maxParamsBytes,
-      maxParams,
-      maxRequests,
-      maxConnections,
-    });
-    socket.on("data", (chunk: Buffer) => this.#onData(chunk));
+    this.lastReceive = host.now;
+    this.app = new AppConnection(this, this.#output.writer, host.limits);
+    this.#isLent = readLent(socket, (chunk, length) => this.#onRead(chunk, length));
+    if (!this.#isLent) socket.on("data", (chunk: Buffer) => this.#onRead(chunk, chunk.length));
     socket.on("end", () => this.#onEnd());
     socket.on("error", (error) => this.#onPeerGone(error));
     socket.on("close", () => this.#onClose());
@@ -107,16 +109,7 @@ export class Connection implements AppSink, ExchangeHost {
 
   /** Whether it was used, is kept open and carries no request: closing it disturbs least. */
   get isIdle(): boolean {
-    return !this.#isFresh && !this.#isFinished && this.app.openRequests === 0 && !this.app.isPartial;
-  }
-
-  get isFresh(): boolean {
-    return this.#isFresh;
-  }
-
-  /** When bytes last came, in ms of the server's clock. */
-  get lastReceive(): number {
-    return this.#lastReceive;
+    return !this.isFresh && !this.#isFinished && this.app.openRequests === 0 && !this.app.isPartial;
   }
 
   /**
@@ -138,7 +131,7 @@ export class Connection implements AppSink, ExchangeHost {
   /** Judges every deadline; called about once a second. */
   check(now: number): void {
     const { recordTimeoutMs, idleTimeoutMs, stallTimeoutMs } = this.options;
-    const silentMs = now - this.#lastReceive;
+    const silentMs = now - this.lastReceive;
     if (this.#lingerUntil > 0 && now >= this.#lingerUntil) {
       this.destroy("the rest of the body did not arrive in time");
     } else if (this.#isDraining && silentMs > LAST_REQUEST_MS && this.app.openRequests === 0) {
@@ -150,7 +143,7 @@ export class Connection implements AppSink, ExchangeHost {
       !this.#gate.isPaused
     ) {
       this.#onRecordTimeout(recordTimeoutMs);
-    } else if (recordTimeoutMs > 0 && silentMs >= recordTimeoutMs && this.#isFresh) {
+    } else if (recordTimeoutMs > 0 && silentMs >= recordTimeoutMs && this.isFresh) {
       this.destroy("nothing was sent");
     } else if (idleTimeoutMs > 0 && silentMs >= idleTimeoutMs && this.isIdle) {
       this.#closeIfStillSilent("idle for too long");
@@ -213,7 +206,7 @@ export class Connection implements AppSink, ExchangeHost {
   }
 
   own(chunk: Buffer, start: number, end: number): Buffer {
-    return chunk.subarray(start, end);
+    return this.#isLent ? keep(chunk, start, end) : chunk.subarray(start, end);
   }
 
   onQueued(exchange: Exchange, change: number): void {
@@ -241,14 +234,15 @@ export class Connection implements AppSink, ExchangeHost {
 
   // Input
 
-  #onData(chunk: Buffer): void {
-    this.#lastReceive = this.#host.now;
-    if (this.#isFresh && !this.#accepts(chunk)) return;
-    if (this.#isFinished && (!this.#mayLinger(chunk.length) || this.#isDeaf)) return;
+  /** Takes `chunk[0..length)`. */
+  #onRead(chunk: Buffer, length: number): void {
+    this.lastReceive = this.#host.now;
+    if (this.isFresh && !this.#accepts(chunk.subarray(0, length))) return;
+    if (this.#isFinished && (!this.#mayLinger(length) || this.#isDeaf)) return;
     this.#isReceiving = true;
     const { questions } = this.app;
     try {
-      this.app.receive(chunk);
+      this.app.receive(chunk, length);
     } catch (error) {
       this.#isReceiving = false;
       this.#fail(error);
@@ -266,7 +260,7 @@ export class Connection implements AppSink, ExchangeHost {
 
   /** Looks at the first bytes: whoever does not speak FastCGI is named in the log and sent away. */
   #accepts(chunk: Buffer): boolean {
-    this.#isFresh = false;
+    this.isFresh = false;
     this.#host.onFirstBytes();
     const other = sniff(chunk);
     if (other === undefined) return true;
@@ -378,7 +372,8 @@ export class Connection implements AppSink, ExchangeHost {
   }
 
   #abortAll(cause: Error): void {
-    if (this.app.openRequests > 0) {
+    // Also those that are answered, and whose body is still being read.
+    if (this.app.requests.size > 0) {
       const message = `the connection was lost: ${cause.message}`;
       this.app.lose(new RemoteProtocolError("ERR_POSTERN_ABORTED", message, "connection", { cause }));
     }
@@ -386,7 +381,8 @@ export class Connection implements AppSink, ExchangeHost {
   }
 
   #onClose(): void {
-    this.#abortAll(new Error("the connection is closed"));
+    // An error costs more than all the rest of a connection, and as a rule nobody is left to hear of it.
+    if (this.app.requests.size > 0 || this.#output.isAwaited) this.#abortAll(new Error("it was closed"));
     this.#host.onConnectionEnd(this);
   }
 

@@ -35,6 +35,11 @@ export class Output {
     return this.writer.pendingBytes === 0;
   }
 
+  /** Whether somebody waits to be called back. */
+  get isAwaited(): boolean {
+    return this.#callbacks.length > 0;
+  }
+
   /** Bytes the web server has not taken yet. */
   get backlogBytes(): number {
     return this.writer.pendingBytes + this.#socket.writableLength;

@@ -6,18 +6,18 @@
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { UsageError } from "../base/errors.ts";
+import type { AppLimits } from "../protocol/app-limits.ts";
 import { SlabPool } from "../protocol/record-writer.ts";
 import { Admission, type AdmissionHost } from "./admission.ts";
 import { Background } from "./background.ts";
 import { Connection, type ConnectionHost } from "./connection.ts";
+import { DeadlineClock } from "./deadline-clock.ts";
 import type { Handler } from "./exchange.ts";
 import type { ServerHooks, ServerLoad } from "./hooks.ts";
 import { type Listener, type ListenerSink, openListeners } from "./listener.ts";
 import { type ResolvedOptions, resolveOptions, type ServerOptions } from "./options.ts";
 import { Tunnels } from "./tunnels.ts";
 
-/** Deadlines are judged this often, ms; shorter when a deadline is. */
-const SWEEP_MS = 1000;
 /** A server that closes accepts what comes until a turn of the event loop has brought nothing, but no longer than this, ms. */
 const LAST_LOOK_MS = 2000;
 /** A turn that took longer has worked on something, while which connections may have come, ms. */
@@ -42,16 +42,11 @@ export class Server implements ConnectionHost, AdmissionHost, ListenerSink {
   readonly options: ResolvedOptions;
   readonly admission: Admission | undefined;
   readonly slabs: SlabPool = new SlabPool();
+  readonly limits: AppLimits;
   readonly tunnels: Tunnels = new Tunnels();
   readonly failurePage: ServerHooks["failurePage"];
   readonly background: Background = new Background(() => this.#onIdle());
-  /**
-   * The clock of all deadlines, ms. It stands still while the process does (a blocked event loop, a suspended
-   * machine): bytes that came meanwhile are read before anybody is judged for not having sent them.
-   */
-  now = 1;
-  #tickedAt = 0;
-  #tickMs = SWEEP_MS;
+  readonly #clock: DeadlineClock;
   /** Resolves when the server has closed, by `close()` or by its signal. */
   readonly closed: Promise<void>;
   readonly #connections = new Set<Connection>();
@@ -62,7 +57,6 @@ export class Server implements ConnectionHost, AdmissionHost, ListenerSink {
   #listeners: Listener[] = [];
   #state: "new" | "opening" | "listening" | "draining" | "closed" = "new";
   #resolveClosed!: () => void;
-  #sweep: NodeJS.Timeout | undefined = undefined;
   #deadline: NodeJS.Timeout | undefined = undefined;
   #leaving: NodeJS.Timeout | undefined = undefined; // drainSoon() was called, close() not yet
   #lastLook: NodeJS.Immediate | undefined = undefined; // draining, and still accepting what waits
@@ -81,6 +75,9 @@ export class Server implements ConnectionHost, AdmissionHost, ListenerSink {
     this.failurePage = hooks.failurePage;
     this.#isHeld = hooks.isHeld === true;
     this.options = resolveOptions(options, process.env, hooks.statusPath);
+    const { maxParamsBytes, maxParams, maxRequestsPerConnection: maxRequests, maxConnections } = this.options;
+    this.limits = { maxParamsBytes, maxParams, maxRequests, maxConnections };
+    this.#clock = new DeadlineClock(this.options, () => this.#judge());
     this.admission = Admission.isNeeded(this.options, hooks) ? new Admission(this, hooks) : undefined;
     this.closed = new Promise((resolve) => {
       this.#resolveClosed = resolve;
@@ -239,7 +236,7 @@ export class Server implements ConnectionHost, AdmissionHost, ListenerSink {
     this.#connections.add(connection);
     if (full) this.#overloaded.add(connection);
     if (isLast) connection.drain();
-    this.#startSweep();
+    this.#clock.start();
   }
 
   // ListenerSink
@@ -272,7 +269,7 @@ export class Server implements ConnectionHost, AdmissionHost, ListenerSink {
   }
 
   get exactNow(): number {
-    return this.now + Math.min(performance.now() - this.#tickedAt, 2 * this.#tickMs);
+    return this.#clock.exactNow;
   }
 
   get isLeaving(): boolean {
@@ -287,6 +284,10 @@ export class Server implements ConnectionHost, AdmissionHost, ListenerSink {
   }
 
   // ConnectionHost
+
+  get now(): number {
+    return this.#clock.now;
+  }
 
   onFirstBytes(): void {
     this.#freshConnections--;
@@ -310,10 +311,7 @@ export class Server implements ConnectionHost, AdmissionHost, ListenerSink {
     this.#connections.delete(connection);
     this.#overloaded.delete(connection);
     if (connection.isFresh) this.#freshConnections--;
-    if (this.#connections.size > 0) return;
-    clearInterval(this.#sweep);
-    this.#sweep = undefined;
-    this.#onIdle();
+    if (this.#connections.size === 0) this.#onIdle();
   }
 
   /** A connection has ended, or work after an answer: perhaps it was the last that a close waits for. */
@@ -378,23 +376,10 @@ export class Server implements ConnectionHost, AdmissionHost, ListenerSink {
     return idlest !== undefined;
   }
 
-  #startSweep(): void {
-    if (this.#sweep !== undefined) return;
-    const { recordTimeoutMs, idleTimeoutMs, stallTimeoutMs, lingerTimeoutMs } = this.options;
-    const { queueTimeoutMs, requestTimeoutMs, slowRequestMs } = this.options;
-    const all = [recordTimeoutMs, idleTimeoutMs, stallTimeoutMs, lingerTimeoutMs];
-    all.push(queueTimeoutMs, requestTimeoutMs, slowRequestMs);
-    const shortest = Math.min(...all.filter((ms) => ms > 0), SWEEP_MS * 4);
-    const everyMs = Math.ceil(shortest / 4);
-    this.#tickMs = everyMs;
-    this.#tickedAt = performance.now();
-    this.#sweep = setInterval(() => {
-      const at = performance.now();
-      this.now += Math.min(at - this.#tickedAt, 2 * everyMs);
-      this.#tickedAt = at;
-      for (const connection of this.#connections) connection.check(this.now);
-      this.admission?.check();
-    }, everyMs);
-    this.#sweep.unref();
+  /** Judges every deadline. Returns whether there will be more to judge. */
+  #judge(): boolean {
+    for (const connection of this.#connections) connection.check(this.now);
+    this.admission?.check();
+    return this.#connections.size > 0;
   }
 }
