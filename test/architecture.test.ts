@@ -28,7 +28,8 @@ const TABLE: Readonly<Record<string, Row>> = {
     builtins: ["cluster", "worker_threads"],
     packages: [],
   },
-  base: { imports: [], builtins: ["buffer", "path", "url", "util"], packages: [] },
+  // http: base/node-http.ts alone, for the folders that may use it.
+  base: { imports: [], builtins: ["buffer", "http", "path", "url", "util"], packages: [] },
   // Pure machines: bytes and text in, bytes and text out. No I/O, no timers, not even a socket type.
   protocol: { imports: ["base/errors.ts", "base/text.ts"], builtins: ["buffer"], packages: [] },
   cgi: { imports: ["base/errors.ts", "base/text.ts"], builtins: ["buffer"], packages: [] },

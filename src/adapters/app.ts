@@ -2,8 +2,9 @@
  * Recognises what an application is and makes the one handler that serves it. What frameworks hand over is in
  * frameworks.ts.
  */
-import { Server as HttpServer } from "node:http";
+
 import { AppError, UsageError } from "../base/errors.ts";
+import { Server as HttpServer } from "../base/node-http.ts";
 import { errorPage } from "../cgi/error-page.ts";
 import { Role } from "../protocol/records.ts";
 import type { Exchange, Handler } from "../server/exchange.ts";

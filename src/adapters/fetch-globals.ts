@@ -3,8 +3,8 @@
  * requests made here (both look at internals that only a native Request has), and `Response` makes light responses.
  * Deno's own Response is fast, and stays; Bun's does not say that text is text.
  */
-import { type RequestInput, unwrapRequest } from "./fetch-request.ts";
-import { Light } from "./fetch-response.ts";
+import { type RequestInput, unwrapRequest, useNativeRequest } from "./fetch-request.ts";
+import { makeLight } from "./fetch-response.ts";
 
 let isDone = false;
 
@@ -12,6 +12,7 @@ export function teachGlobals(): void {
   if (isDone) return;
   isDone = true;
   const NativeRequest = globalThis.Request;
+  useNativeRequest(NativeRequest);
   class PosternAwareRequest extends NativeRequest {
     constructor(input: RequestInput, init?: RequestInit) {
       super(unwrapRequest(input), init);
@@ -26,5 +27,6 @@ export function teachGlobals(): void {
   globalThis.fetch = function fetch(input: RequestInput, init?: RequestInit): Promise<Response> {
     return nativeFetch(unwrapRequest(input), init);
   };
+  const Light = makeLight(globalThis.Response);
   if (!("deno" in process.versions)) globalThis.Response = Light;
 }

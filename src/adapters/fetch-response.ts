@@ -5,7 +5,7 @@
  * (`body`, `clone()`, `text()`), and at once for every other kind of body and for whatever it would refuse.
  * `instanceof Response` holds either way. Node's own costs 17 µs, half of a small request.
  */
-const NativeResponse = globalThis.Response;
+let NativeResponse: typeof Response; // see makeLight
 
 type Body = ConstructorParameters<typeof Response>[0];
 type HeaderPairs = readonly (readonly [string, string])[];
@@ -142,11 +142,17 @@ for (const name of ["body", "bodyUsed", "redirected", "type", "url"] as const) {
     configurable: true,
   });
 }
-Object.setPrototypeOf(LightResponse.prototype, NativeResponse.prototype);
 Object.defineProperty(LightResponse, "name", { value: "Response" });
 
-/** The class to put in the place of the global Response. */
-export const Light: typeof Response = LightResponse as unknown as typeof Response;
+/**
+ * The class to put in the place of the global Response, over the runtime's own, which is taken once, before the first
+ * response. Not at import, for the reason that `useNativeRequest` gives.
+ */
+export function makeLight(native: typeof Response): typeof Response {
+  NativeResponse = native;
+  Object.setPrototypeOf(LightResponse.prototype, native.prototype);
+  return LightResponse as unknown as typeof Response;
+}
 
 /** What to send of a response made by {@link Light}; undefined for every other one, which is streamed. */
 export function lightParts(response: Response): LightParts | undefined {

@@ -3,8 +3,9 @@
  * Fetch applications, `{ fetch(request, context) }`: Hono, h3, Elysia-style, any module written for Workers, Bun or
  * Deno. The request is made lazily (see fetch-request.ts); the response is any standard Response, streamed both ways.
  */
-import { STATUS_CODES } from "node:http";
+
 import { AppError } from "../base/errors.ts";
+import { STATUS_CODES } from "../base/node-http.ts";
 import { method } from "../cgi/environ.ts";
 import { hasNoBody, serializeHead } from "../cgi/response-head.ts";
 import type { Exchange, Handler } from "../server/exchange.ts";

@@ -2,8 +2,9 @@
  * What the Node adapter uses of node:http beyond its documentation, in one place: names that exist unchanged in Node
  * 20, 22, 24 and 26, checked when a Node listener is first served.
  */
-import { IncomingMessage, ServerResponse } from "node:http";
+
 import { UsageError } from "../base/errors.ts";
+import { IncomingMessage, ServerResponse } from "../base/node-http.ts";
 
 /** The undocumented members of ServerResponse. */
 export interface ResponseInternals {

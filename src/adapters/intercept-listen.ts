@@ -8,8 +8,9 @@
  *    Fastify makes for `localhost`: it opens nothing either.
  * 3. What is no HTTP server is passed through. So are https and http2 servers, of which the host is told.
  */
-import { Server as HttpServer } from "node:http";
+
 import { Server as NetServer } from "node:net";
+import { Server as HttpServer } from "../base/node-http.ts";
 import { isOwn } from "../base/own-server.ts";
 import { type Asked, describeAsked, readListenArguments } from "./listen-arguments.ts";
 import { checkStandIn, StandIn, type Substitute } from "./stand-in.ts";

@@ -3,7 +3,7 @@
  * is awaited, what still waits to be written, whether there is a socket. What its base class OutgoingMessage has under
  * the same names is Node's own way, and right here. In Node and Deno ServerResponse leaves those names to its base.
  */
-import { OutgoingMessage, ServerResponse } from "node:http";
+import { OutgoingMessage, ServerResponse } from "../base/node-http.ts";
 
 /** What ServerResponse has of its own in Node too. */
 const OWN: ReadonlySet<string> = new Set([

@@ -2,7 +2,7 @@
  * Middleware, `(req, res, next) => void`, in the place of an application: what is called when it passes a request on.
  * SvelteKit's and React Router's handlers are such functions, and so is a router without its app.
  */
-import { type IncomingMessage, type ServerResponse, STATUS_CODES } from "node:http";
+import { type IncomingMessage, type ServerResponse, STATUS_CODES } from "../base/node-http.ts";
 import { errorPage } from "../cgi/error-page.ts";
 
 export type NodeMiddleware = (

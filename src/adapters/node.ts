@@ -8,13 +8,13 @@
  */
 import diagnostics from "node:diagnostics_channel";
 import { EventEmitter } from "node:events";
+import { AppError } from "../base/errors.ts";
 import {
   createServer,
   type Server as HttpServer,
   type IncomingMessage,
   type ServerResponse,
-} from "node:http";
-import { AppError } from "../base/errors.ts";
+} from "../base/node-http.ts";
 import { httpVersion, method, rawHeaders } from "../cgi/environ.ts";
 import type { Exchange, Handler } from "../server/exchange.ts";
 import { ExchangeSocket } from "./exchange-socket.ts";

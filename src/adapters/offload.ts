@@ -7,8 +7,8 @@
  * them, or wants other ones than the web server would send.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { OutgoingMessage } from "node:http";
 import { pipeline, Readable, Writable } from "node:stream";
+import { OutgoingMessage } from "../base/node-http.ts";
 import type { Exchange } from "../server/exchange.ts";
 import { findOffload, isFileStream, type OffloadedFile, type Sender } from "../server/send-file.ts";
 import type { ResponseInternals } from "./http-internals.ts";

@@ -2,9 +2,10 @@
  * Protocol-level programs and the roles that HTTP does not have: `{ raw }`, `{ authorizer }`, `{ filter }`.
  * They see a request as FastCGI has it; their response still keeps every promise to the web servers.
  */
-import { STATUS_CODES } from "node:http";
+
 import { type Readable, Writable } from "node:stream";
 import { AppError } from "../base/errors.ts";
+import { STATUS_CODES } from "../base/node-http.ts";
 import { method, rawHeaders } from "../cgi/environ.ts";
 import { hasNoBody, ResponseHeadParser, serializeHead } from "../cgi/response-head.ts";
 import type { Exchange, Handler } from "../server/exchange.ts";

@@ -2,8 +2,9 @@
  * What an `http.Server` was made with, as far as its requests and responses show it: read once for each server.
  * Where a runtime keeps these things elsewhere, the defaults hold.
  */
-import { type Server as HttpServer, IncomingMessage, ServerResponse } from "node:http";
+
 import { getDefaultHighWaterMark } from "node:stream";
+import { type Server as HttpServer, IncomingMessage, ServerResponse } from "../base/node-http.ts";
 import { ownSymbol } from "./http-internals.ts";
 
 /** Options of the socket of a request, as stream.Duplex takes them. */

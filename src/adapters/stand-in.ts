@@ -6,9 +6,10 @@
  * wrapped around those methods. What is used of node:net beyond its documentation is named in `Internals`, is the same
  * in Node 20, 22, 24 and 26, and is tried out before the first use.
  */
-import { Server as HttpServer } from "node:http";
+
 import { isIPv6 } from "node:net";
 import { UsageError } from "../base/errors.ts";
+import { Server as HttpServer } from "../base/node-http.ts";
 import type { Asked } from "./listen-arguments.ts";
 
 /** The undocumented members of net.Server. */

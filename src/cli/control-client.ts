@@ -1,5 +1,5 @@
 /** HTTP to a control socket: one request, one answer in JSON, and a deadline. It knows no command. */
-import { type IncomingMessage, request } from "node:http";
+import { type IncomingMessage, request } from "../base/node-http.ts";
 
 /** A snapshot with as many workers and requests as there can be is far below. */
 const MAX_ANSWER_BYTES = 64 * 1024 * 1024;

@@ -7,9 +7,10 @@
  * Invariants: 1. nothing of an answer is sent that has not been checked; 2. an answer that is not whole never looks
  * whole: the client's connection is cut; 3. a client that leaves is an abort at the application.
  */
-import { type IncomingMessage, type ServerResponse, STATUS_CODES } from "node:http";
+
 import { isLoopback } from "../base/address.ts";
 import { PosternError } from "../base/errors.ts";
+import { type IncomingMessage, type ServerResponse, STATUS_CODES } from "../base/node-http.ts";
 import { escapeControls, oneLine } from "../base/text.ts";
 import { errorPage } from "../cgi/error-page.ts";
 import {

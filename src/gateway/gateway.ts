@@ -2,9 +2,10 @@
  * An HTTP server in front of a FastCGI application: the development default, and a front of its own for small sites.
  * Upgrade requests are passed on as ordinary ones, without the Upgrade field: FastCGI has no tunnel to offer here.
  */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+
 import { parseAddress, printAddress } from "../base/address.ts";
 import { SettingError } from "../base/errors.ts";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "../base/node-http.ts";
 import { markOwn } from "../base/own-server.ts";
 import { addressText } from "../base/settings.ts";
 import { Forward } from "./forward.ts";

@@ -14,11 +14,12 @@
  *
  * Permissions are the file's. A request with an `Origin` comes from a web page by way of some proxy, and is refused.
  */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+
 import type { Socket } from "node:net";
 import { basename, dirname, resolve } from "node:path";
 import { SettingError } from "../base/errors.ts";
 import type { Logger } from "../base/log.ts";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "../base/node-http.ts";
 import { escapeControls } from "../base/text.ts";
 import { runFolder } from "../config/places.ts";
 import { holderOfUnixSocket } from "../server/socket-holder.ts";

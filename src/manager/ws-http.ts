@@ -6,9 +6,10 @@
  * It is no way round the web server: who may connect is decided as for FastCGI, by file permissions, by loopback or by
  * allowedClients. Unlike there, the client's address and the like are HTTP headers that the web server must set.
  */
-import { createServer, type Server as HttpServer, type IncomingMessage } from "node:http";
+
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
+import { createServer, type Server as HttpServer, type IncomingMessage } from "../base/node-http.ts";
 import { type Listener, type ListenerSink, openListeners } from "../server/listener.ts";
 import { type ResolvedOptions, resolveOptions, type ServerOptions } from "../server/options.ts";
 import type { Part } from "./front.ts";

@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { Light, lightParts } from "../../../src/adapters/fetch-response.ts";
+import { lightParts, makeLight } from "../../../src/adapters/fetch-response.ts";
 
 const Native = globalThis.Response;
+const Light = makeLight(Native);
 type Arguments = ConstructorParameters<typeof Response>;
 
 /** Everything one can see of a response, or the kind of error its making throws. */
