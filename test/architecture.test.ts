@@ -35,10 +35,9 @@ const TABLE: Readonly<Record<string, Row>> = {
   cgi: { imports: ["base/errors.ts", "base/text.ts"], builtins: ["buffer"], packages: [] },
   server: {
     imports: ["base", "cgi", "protocol"],
-    // fs, path and crypto: unix sockets are files, made under another name and renamed. dns: whose address a name is.
+    // fs and path: unix sockets are files, made under another name and renamed. dns: whose address a name is.
     builtins: [
       "buffer",
-      "crypto",
       "dns/promises",
       "events",
       "fs",
@@ -105,7 +104,6 @@ const TABLE: Readonly<Record<string, Row>> = {
       "net",
       "os",
       "path",
-      "perf_hooks",
       "timers/promises",
       "url",
       ...STREAMS,
@@ -273,6 +271,31 @@ describe("imports", () => {
     };
     load(entry);
     expect(packages).toEqual([]);
+  });
+
+  // An import of node:http loads undici (base/node-http.ts); the others take a good deal along as well.
+  it.each([
+    ["index.ts", ["http", "crypto", "cluster", "child_process", "util", "worker_threads"]],
+    ["manager/worker-main.ts", ["http", "crypto", "cluster", "child_process", "util", "worker_threads"]],
+    ["cli/serve-here.ts", ["http", "crypto", "cluster", "child_process", "util", "worker_threads"]],
+    ["cli/commands/serve.ts", ["http", "crypto", "cluster", "child_process", "util", "worker_threads"]],
+    ["cli/run-manager.ts", ["http", "crypto", "cluster", "worker_threads"]],
+  ])("of %s load nothing that hardly any start needs", (entry, unwanted) => {
+    expect(byPath.has(entry), `src/${entry} exists`).toBe(true);
+    const loaded = new Set<string>();
+    const found: string[] = [];
+    const load = (path: string): void => {
+      if (loaded.has(path)) return;
+      loaded.add(path);
+      if (path.startsWith("gateway/")) found.push(path);
+      for (const { specifier, file, isTypeOnly, isDynamic } of byPath.get(path)?.imports ?? []) {
+        if (isTypeOnly || isDynamic) continue;
+        if (file !== undefined) load(file);
+        else if (unwanted.includes(specifier.replace("node:", ""))) found.push(`${path} → ${specifier}`);
+      }
+    };
+    load(entry);
+    expect(found).toEqual([]);
   });
 });
 

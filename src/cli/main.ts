@@ -3,7 +3,7 @@
 import { Command, CommanderError } from "commander";
 import { PosternError, SettingError } from "../base/errors.ts";
 import { ExitCode } from "../manager/exit-codes.ts";
-import { showPlace } from "../manager/load-app.ts";
+import { showPlace } from "../manager/show-place.ts";
 import { exitSoon } from "../server/process.ts";
 import { commandsFor } from "./commands/all.ts";
 import { inFlagNames } from "./flag-names.ts";

@@ -6,10 +6,9 @@ import { type Logger, type LogLevelName, stderrLogger } from "../base/log.ts";
 import type { PoolSettings } from "../config/types.ts";
 import { ApplicationLoader } from "../manager/application.ts";
 import type { BootGuard } from "../manager/boot-guard.ts";
-import { openFront, type Part } from "../manager/front.ts";
-import { frontOptions, serverOptions } from "../manager/launch.ts";
+import type { Part } from "../manager/front.ts";
 import { dropPrivileges } from "../manager/preamble.ts";
-import { WsHttp } from "../manager/ws-http.ts";
+import { frontOptions, serverOptions } from "../manager/server-options.ts";
 import { serveCgi } from "../serve.ts";
 import type { AnswerOutput } from "../server/claim-stdout.ts";
 import type { Handler } from "../server/exchange.ts";
@@ -66,6 +65,9 @@ export async function serveHere(
     },
   });
   try {
+    // Before this process becomes another user, who may not read our files.
+    if (pool.http !== undefined) await import("../manager/front.ts");
+    if (pool.wsHttp !== undefined) await import("../manager/ws-http.ts");
     if (pool.umask !== undefined) process.umask(pool.umask);
     dropPrivileges(pool.user, pool.group);
     process.chdir(pool.chdir);
@@ -87,6 +89,7 @@ export async function serveHere(
       parts.push(server);
     }
     if (pool.http !== undefined) {
+      const { openFront } = await import("../manager/front.ts");
       const front = await openFront(handle, {
         address: pool.http,
         files: pool.static,
@@ -97,6 +100,7 @@ export async function serveHere(
       parts.push(front);
     }
     if (pool.wsHttp !== undefined) {
+      const { WsHttp } = await import("../manager/ws-http.ts");
       const side = new WsHttp(() => application.upgradeServer, {
         ...listeningOptions(pool, logger),
         bind: pool.wsHttp,

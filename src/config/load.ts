@@ -4,7 +4,7 @@ import { dirname, extname, join, resolve } from "node:path";
 import { SettingError } from "../base/errors.ts";
 import { show } from "../base/settings.ts";
 import { checkAll, checkPool, notesOn, notesOnAll, settleRivals } from "./check.ts";
-import { evaluateFile } from "./evaluate.ts";
+
 import { absolute } from "./places.ts";
 import {
   labelOf,
@@ -89,7 +89,7 @@ export async function loadConfiguration(request: LoadRequest): Promise<LoadedCon
         ? undefined
         : findConfigurationFile(cwd);
   const problems = new Problems();
-  const written = file === undefined ? NOTHING : readFile(file, await evaluateFile(file, env), problems);
+  const written = file === undefined ? NOTHING : readFile(file, await evaluate(file, env), problems);
   const above = [readEnvLayer(env, cwd, problems), readFlagLayer(request.flags, cwd, problems)];
   const argument = readArgument(request);
   if (argument.size > 0 && written.pools.size > 1) {
@@ -209,4 +209,10 @@ function nothingToRun(file: string | undefined, pool: string | undefined): strin
 
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** Most starts have no configuration file, and then nothing of this is loaded. */
+async function evaluate(file: string, env: Readonly<NodeJS.ProcessEnv>): Promise<unknown> {
+  const { evaluateFile } = await import("./evaluate.ts");
+  return evaluateFile(file, env);
 }

@@ -8,7 +8,6 @@
  * A server that listens wins over what is exported, also when it comes later. Installing the interception is for good:
  * applications may listen long after they were loaded.
  */
-import cluster from "node:cluster";
 import type { Server as HttpServer } from "node:http";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { handlerFor, prepareApplication } from "../adapters/app.ts";
@@ -145,6 +144,9 @@ export class ApplicationLoader {
     const { application } = this.#exports;
     if (application !== undefined) await this.#useExport(application);
     else await nextTurn();
+    if (this.#standIn !== undefined || this.#settle === undefined) return;
+    // Hardly anybody comes here, and it takes child_process and more along.
+    const { default: cluster } = await import("node:cluster");
     if (this.#standIn !== undefined || this.#settle === undefined) return;
     if (cluster.isPrimary && Object.keys(cluster.workers ?? {}).length > 0) {
       this.#fail(

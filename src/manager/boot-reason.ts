@@ -1,5 +1,4 @@
 /** Why an application did not start, as one line for the log of a web server: what the error is, and where. */
-import { spawnSync } from "node:child_process";
 import { readFileSync, statSync } from "node:fs";
 import { basename, dirname, extname, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -65,6 +64,7 @@ export function syntaxPlace(file: string): string {
     .map((path) => ({ path, changed: statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0 }))
     .sort((a, b) => b.changed - a.changed)
     .slice(0, MOST_CHECKED);
+  const { spawnSync } = process.getBuiltinModule("node:child_process"); // for failures only
   for (const { path } of files) {
     const { status, stderr } = spawnSync(process.execPath, ["--check", path], {
       timeout: CHECK_MS,

@@ -16,6 +16,7 @@ import { workerEnvironment } from "./environment.ts";
 import { type LaunchTools, planLaunch } from "./preamble.ts";
 import { findProgram } from "./programs.ts";
 import { ScoreboardFile } from "./scoreboard.ts";
+import { frontOptions, serverOptions } from "./server-options.ts";
 import type { Launching } from "./worker-sink.ts";
 
 const WORKER_PROGRAM = fileURLToPath(new URL("./worker-main.js", import.meta.url));
@@ -125,35 +126,6 @@ function makeFolder(user: string | number | undefined): string {
   const folder = mkdtempSync(join(tmpdir(), "postern-"));
   if (user !== undefined) chownSync(folder, findUser(user), -1);
   return folder;
-}
-
-/** Options of `Server`, as JSON carries them: absent means default. */
-export function serverOptions(pool: PoolSettings): Record<string, unknown> {
-  return {
-    ...frontOptions(pool),
-    base: pool.base,
-    scriptName: pool.scriptName,
-    stripBase: pool.stripBase,
-    upgrade: pool.upgrade,
-    sendFile: pool.sendFile,
-    development: pool.development,
-    allowedClients: pool.allowedClients,
-    backlog: pool.listenBacklog,
-  };
-}
-
-/** Those that also mean something behind the HTTP gateway. */
-export function frontOptions(pool: PoolSettings): Record<string, unknown> {
-  return {
-    maxConcurrency: pool.maxConcurrency,
-    queueTimeoutMs: pool.queueTimeoutMs,
-    requestTimeoutMs: pool.requestTerminateTimeoutMs,
-    slowRequestMs: pool.requestSlowlogTimeoutMs,
-    drainTimeoutMs: pool.drainTimeoutMs,
-    trustProxy: pool.trustProxy,
-    pingPath: pool.pingPath,
-    pingResponse: pool.pingResponse,
-  };
 }
 
 function launchCommand(context: LaunchContext, command: readonly string[]): Launching {

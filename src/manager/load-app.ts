@@ -3,7 +3,6 @@
  * with one that listens instead is in application.ts.
  */
 import { existsSync, statSync } from "node:fs";
-import { createRequire } from "node:module";
 import { extname, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { findFramework, isPromise } from "../adapters/frameworks.ts";
@@ -70,6 +69,7 @@ async function importFile(path: string): Promise<Record<string, unknown>> {
     if (isTypeScript && needsTranspiling(error)) return importTranspiled(path);
     // A .fcgi file has no extension Node knows: it is CommonJS unless its package says module.
     if ((Object(error) as NodeJS.ErrnoException).code !== "ERR_UNKNOWN_FILE_EXTENSION") throw error;
+    const { createRequire } = process.getBuiltinModule("node:module");
     return { default: createRequire(pathToFileURL(path))(path) as unknown };
   }
 }
@@ -137,15 +137,5 @@ function loadError(file: string, cause: unknown): PosternError {
   const reason = error instanceof SyntaxError ? error.message : (error.stack ?? String(error));
   return new SettingError("ERR_POSTERN_APP_LOAD", `application ${file} could not be loaded:\n${reason}`, {
     cause,
-  });
-}
-
-/** Node tells the file and line of a syntax error only when nobody catches it: this ends the process that way. */
-export function showPlace(error: SyntaxError, exitCode: number): void {
-  process.on("exit", () => {
-    process.exitCode = exitCode;
-  });
-  setImmediate(() => {
-    throw error;
   });
 }

@@ -11,7 +11,6 @@
  * operator wrote is an argument. Workers of ours are told nothing of `user`: they still have to read their own program
  * as the manager's user, and call {@link dropPrivileges} before they load the application.
  */
-import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { SettingError } from "../base/errors.ts";
 import { oneLine } from "../base/text.ts";
@@ -73,6 +72,8 @@ export function planLaunch(command: readonly string[], needs: LaunchNeeds, { set
 export function findLaunchTools(env: NodeJS.ProcessEnv): LaunchTools {
   const setpriv = findProgram("setpriv", env["PATH"]);
   if (setpriv === undefined) return { setpriv };
+  // Not imported: every worker loads this file, and has no use for child_process.
+  const { spawnSync } = process.getBuiltinModule("node:child_process");
   const help = spawnSync(setpriv, ["--help"], { encoding: "utf8", timeout: 5000 });
   const has = (option: string): boolean => `${help.stdout}${help.stderr}`.includes(option);
   const isEnough = ["--init-groups", "--clear-groups", "--reuid", "--inh-caps"].every(has);

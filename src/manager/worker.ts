@@ -8,7 +8,6 @@
  *
  * What a signal to the whole process group means is the manager's to say: here INT, HUP and QUIT mean nothing.
  */
-import { performance } from "node:perf_hooks";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { PosternError, SettingError } from "../base/errors.ts";
 import { type LogFields, type Logger, stderrLogger } from "../base/log.ts";
@@ -28,13 +27,13 @@ import {
   type ToWorker,
   type WorkerSettings,
 } from "./channel.ts";
-import { DevSide } from "./dev-side.ts";
-import { type Front, openFront, type Part } from "./front.ts";
-import { showPlace } from "./load-app.ts";
+import type { DevSide } from "./dev-side.ts";
+import type { Front, Part } from "./front.ts";
 import { dropPrivileges } from "./preamble.ts";
 import { Scoreboard } from "./scoreboard.ts";
+import { showPlace } from "./show-place.ts";
 import { StatusPage } from "./status-page.ts";
-import { WsHttp } from "./ws-http.ts";
+import type { WsHttp } from "./ws-http.ts";
 
 const BEAT_MS = 1000;
 /** How long before the channel must say what to do, ms. */
@@ -113,10 +112,14 @@ export class Worker {
     let server: Server;
     let handler: Handler = unloaded;
     try {
+      await loadParts(settings);
       if (settings.umask !== undefined) process.umask(settings.umask);
       dropPrivileges(settings.user, settings.group);
       process.chdir(settings.chdir);
-      if (settings.dev !== undefined) this.#dev = new DevSide(settings.dev, settings.chdir);
+      if (settings.dev !== undefined) {
+        const { DevSide } = await import("./dev-side.ts");
+        this.#dev = new DevSide(settings.dev, settings.chdir);
+      }
       server = this.#makeServer((exchange) => handler(exchange), settings);
     } catch (error) {
       this.#fail("boot", error);
@@ -134,6 +137,7 @@ export class Worker {
     try {
       if (settings.sockets.length > 0) await server.listen();
       if (settings.httpFd !== undefined) {
+        const { openFront } = await import("./front.ts");
         this.#front = await openFront(server.handler, {
           address: `fd:${settings.httpFd}`,
           files: settings.static,
@@ -219,7 +223,8 @@ export class Worker {
     );
   }
 
-  #openWsHttp({ options }: Server, settings: WorkerSettings): Promise<WsHttp> {
+  async #openWsHttp({ options }: Server, settings: WorkerSettings): Promise<WsHttp> {
+    const { WsHttp } = await import("./ws-http.ts");
     const { logger } = options;
     const side = { ...settings.options, bind: `fd:${settings.wsHttpFd}`, logger };
     return new WsHttp(() => this.#application?.upgradeServer, side).listen();
@@ -361,6 +366,13 @@ export class Worker {
   #tell(message: FromWorker): boolean {
     return this.#channel.send(message);
   }
+}
+
+/** What only some workers need. While this process is who it was started as: later it may not read our files. */
+async function loadParts({ dev, httpFd, wsHttpFd }: WorkerSettings): Promise<void> {
+  if (dev !== undefined) await import("./dev-side.ts");
+  if (httpFd !== undefined) await import("./front.ts");
+  if (wsHttpFd !== undefined) await import("./ws-http.ts");
 }
 
 function closeIn(delayMs: number, part: Part | undefined): Promise<unknown> | undefined {

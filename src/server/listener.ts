@@ -2,7 +2,6 @@
  * Turns `bind` into listening sockets: opens unix and TCP ones, adopts inherited ones. Accepted sockets go to one
  * callback; what they carry is not known here.
  */
-import { lookup } from "node:dns/promises";
 import { createServer, isIP, type Server, type Socket } from "node:net";
 import { resolve } from "node:path";
 import { type Address, isLoopback, parseAddress, printAddress } from "../base/address.ts";
@@ -194,6 +193,7 @@ function listen(
 export async function addressesOf(host: string, name: string): Promise<string[]> {
   if (isIP(host) !== 0) return [host];
   try {
+    const { lookup } = await import("node:dns/promises"); // names are rare
     const found = await lookup(host, { all: true });
     return found.map(({ address }) => address);
   } catch (cause) {

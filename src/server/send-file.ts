@@ -4,7 +4,6 @@
  */
 import { constants, fstat, ReadStream, realpath, type Stats, stat } from "node:fs";
 import { resolve } from "node:path";
-import { promisify } from "node:util";
 import { OFFLOAD_FOLDERS, type OffloadFolder, parseOffloadFolder } from "../base/offload-folder.ts";
 import { badOption } from "../base/settings.ts";
 
@@ -27,9 +26,9 @@ export interface OffloadedFile {
   readonly modifiedMs: number;
 }
 
-const fstatOf: (fd: number) => Promise<Stats> = promisify(fstat);
-const statOf: (path: string) => Promise<Stats> = promisify(stat);
-const realpathOf: (path: string) => Promise<string> = promisify(realpath.native);
+const fstatOf: (fd: number) => Promise<Stats> = promised(fstat);
+const statOf: (path: string) => Promise<Stats> = promised(stat);
+const realpathOf: (path: string) => Promise<string> = promised(realpath.native);
 
 /**
  * @returns undefined when no folder is named
@@ -102,4 +101,14 @@ function plainLine(path: string, sender: Sender): string | undefined {
 /** nginx decodes it too, and takes a question mark for the begin of a query. */
 function encodePath(path: string): string {
   return encodeURIComponent(path).replaceAll("%2F", "/");
+}
+
+/** As util.promisify; an import of node:util reads all of its names, and some of those load worker_threads and more. */
+function promised<Argument, Result>(
+  call: (argument: Argument, done: (error: Error | null, result: Result) => void) => void,
+): (argument: Argument) => Promise<Result> {
+  return (argument) =>
+    new Promise((resolve, reject) => {
+      call(argument, (error, result) => (error === null ? resolve(result) : reject(error)));
+    });
 }

@@ -6,7 +6,6 @@
  * and mode, and then moved into place, which replaces a stale file in one step. A lock file keeps two starting
  * servers from replacing each other.
  */
-import { randomBytes } from "node:crypto";
 import {
   chmodSync,
   closeSync,
@@ -84,7 +83,10 @@ export async function placeUnixSocket(
   const unlock = await lock(path);
   try {
     await refuseUnlessFree(path);
-    const temporary = `${path}.${randomBytes(2).toString("hex")}`;
+    // Nobody needs to be kept from guessing it: what has that name already makes the bind fail.
+    const temporary = `${path}.${Math.floor(Math.random() * 0x10000)
+      .toString(16)
+      .padStart(4, "0")}`;
     await bindUnseen(temporary, binder).catch((error: Error) => {
       throw bindError(path, error);
     });

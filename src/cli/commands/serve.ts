@@ -12,7 +12,6 @@ import { type AnswerOutput, canMoveStdout, claimStdout } from "../../server/clai
 import { isCgiProgram, isListeningSocket, isPlainCgi, LISTEN_FD } from "../../server/inherited.ts";
 import { exitSoon } from "../../server/process.ts";
 import { bootFailureOf } from "../boot-failure.ts";
-import { rerunForStdout } from "../rerun.ts";
 import { addSettings, type Flags, loadRequest } from "../settings-flags.ts";
 
 export function serveCommand(): Command {
@@ -41,6 +40,7 @@ async function serve(file: string | undefined, flags: Flags): Promise<void> {
 async function serveSpawned(file: string | undefined, flags: Flags): Promise<void> {
   const isCgi = isCgiProgram(process.env);
   if (isCgi && !canMoveStdout(process.env)) {
+    const { rerunForStdout } = await import("../rerun.ts");
     exitSoon(await rerunForStdout());
     return;
   }
