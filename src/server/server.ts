@@ -14,6 +14,7 @@ import { Connection, type ConnectionHost } from "./connection.ts";
 import { DeadlineClock } from "./deadline-clock.ts";
 import type { Handler } from "./exchange.ts";
 import type { ServerHooks, ServerLoad } from "./hooks.ts";
+import { Idlest } from "./idlest.ts";
 import { type Listener, type ListenerSink, openListeners } from "./listener.ts";
 import { type ResolvedOptions, resolveOptions, type ServerOptions } from "./options.ts";
 import { Tunnels } from "./tunnels.ts";
@@ -50,6 +51,7 @@ export class Server implements ConnectionHost, AdmissionHost, ListenerSink {
   /** Resolves when the server has closed, by `close()` or by its signal. */
   readonly closed: Promise<void>;
   readonly #connections = new Set<Connection>();
+  readonly #idlest = new Idlest<Connection>();
   readonly #overloaded = new Set<Connection>();
   readonly #warnings = new Set<string>(); // kinds
   readonly #onCut: ((reason: string) => void) | undefined;
@@ -366,12 +368,7 @@ export class Server implements ConnectionHost, AdmissionHost, ListenerSink {
 
   /** Makes room by closing the kept connection that has been idle longest. Returns whether there was one. */
   #closeIdlest(): boolean {
-    let idlest: Connection | undefined;
-    for (const connection of this.#connections) {
-      if (connection.isIdle && (idlest === undefined || connection.lastReceive < idlest.lastReceive)) {
-        idlest = connection;
-      }
-    }
+    const idlest = this.#idlest.take(this.#connections);
     idlest?.destroy("room for a new connection");
     return idlest !== undefined;
   }
@@ -379,6 +376,7 @@ export class Server implements ConnectionHost, AdmissionHost, ListenerSink {
   /** Judges every deadline. Returns whether there will be more to judge. */
   #judge(): boolean {
     for (const connection of this.#connections) connection.check(this.now);
+    if (this.#connections.size < this.options.maxConnections) this.#idlest.forget();
     this.admission?.check();
     return this.#connections.size > 0;
   }
