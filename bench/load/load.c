@@ -23,13 +23,13 @@
  * request is under way at either end, so that CPU time belongs to the requests counted.
  */
 #define _GNU_SOURCE
-#include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <dirent.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -37,7 +37,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/epoll.h>
-#include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -743,6 +743,7 @@ static void set_address(const char *text) {
 
 int main(int count, char **arguments) {
   const char *target = NULL;
+  prctl(PR_SET_PDEATHSIG, SIGKILL); /* never outlives the benchmark */
   for (int at = 1; at < count; at++) {
     const char *name = arguments[at];
     if (strncmp(name, "--", 2) != 0) {
