@@ -1,4 +1,7 @@
 // The requests of the benchmark: what nginx sends for a browser's GET (26 parameters), and the same over HTTP.
+import { existsSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
 const HEADERS = {
   Host: "example.com",
   "User-Agent":
@@ -7,11 +10,29 @@ const HEADERS = {
   "Accept-Language": "en-US,en;q=0.5",
   "Accept-Encoding": "gzip, deflate, br",
 };
-const UPLOAD = Buffer.alloc(65536, "u");
 
-/** The bytes of one request for `path`. */
-export function requestFor(protocol, path, isKept) {
-  const body = path === "/upload" ? UPLOAD : Buffer.alloc(0);
+/**
+ * What is asked of applications. `expect`: length of the answer's body; `warm`: answers before anything is measured, so
+ * that JIT compilers are done.
+ */
+export const WORK = {
+  hello: { path: "/hello", bytes: 0, expect: 12, warm: 4000 },
+  headers: { path: "/env", bytes: 0, warm: 2000 },
+  "1 MiB response": { path: "/download", bytes: 0, expect: 1048576, warm: 200 },
+  "64 KiB upload": { path: "/upload", bytes: 65536, expect: 6, warm: 1000 },
+  "10 MiB upload": { path: "/upload", bytes: 10485760, expect: 9, warm: 20 },
+};
+
+/** Writes the bytes of a request for that work into a file, once. @returns its path */
+export function requestFile(folder, protocol, work, isKept) {
+  const file = join(folder, `${protocol} ${work} ${isKept ? "kept" : "closing"}`);
+  if (!existsSync(file)) writeFileSync(file, requestFor(protocol, WORK[work], isKept));
+  return file;
+}
+
+/** The bytes of one request: for `path`, with a body of so many bytes. */
+export function requestFor(protocol, { path, bytes }, isKept) {
+  const body = Buffer.alloc(bytes, "u");
   return protocol === "http" ? httpRequest(path, body, isKept) : fastcgiRequest(path, body, isKept);
 }
 
@@ -25,6 +46,8 @@ function httpRequest(path, body, isKept) {
 
 function fastcgiRequest(path, body, isKept) {
   const params = {
+    // What php-fpm runs. The others ignore it.
+    SCRIPT_FILENAME: new URL("peers/hello.php", import.meta.url).pathname,
     QUERY_STRING: "",
     REQUEST_METHOD: body.length > 0 ? "POST" : "GET",
     CONTENT_TYPE: "",
@@ -39,7 +62,6 @@ function fastcgiRequest(path, body, isKept) {
     SERVER_SOFTWARE: "nginx/1.22.1",
     REMOTE_ADDR: "127.0.0.1",
     REMOTE_PORT: "38946",
-    REMOTE_USER: "",
     SERVER_ADDR: "127.0.0.1",
     SERVER_PORT: "80",
     SERVER_NAME: "example.com",

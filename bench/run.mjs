@@ -1,154 +1,59 @@
-// `npm run bench [-- --seconds 2 --rounds 3 --json]`: CPU time of the application process per request, Postern beside
-// node:http and beside the floor (a socket that parses nothing), all in turns within one run. Trust the ratios, not
-// the microseconds: machines differ and are noisy. Needs the build: npm run build.
-import { execFileSync, fork } from "node:child_process";
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
-import { availableParallelism, tmpdir } from "node:os";
-import { join } from "node:path";
+// `npm run bench [-- …]`: CPU time of the application process per request, candidates in turns within one run.
+// README.md says what there is and how to read it. Needs the build: npm run build.
 import { parseArgs } from "node:util";
-import { requestFor } from "./requests.mjs";
+import { NEWEST_NODE, setUp } from "./set-up.mjs";
 
 const { values: flags } = parseArgs({
   options: {
-    seconds: { type: "string", default: "2" },
-    rounds: { type: "string", default: "3" },
+    goals: { type: "boolean", default: false },
     json: { type: "boolean", default: false },
+    only: { type: "string" },
+    rounds: { type: "string" },
+    seconds: { type: "string" },
+    node: { type: "string", default: process.execPath },
+    "no-install": { type: "boolean", default: false },
   },
 });
 
-const WORK = [
-  { name: "hello", path: "/hello" },
-  { name: "headers as JSON", path: "/env" },
-  { name: "64 KiB upload", path: "/upload" },
-  { name: "1 MiB download", path: "/download" },
-];
-const MODES = [
-  { name: "16 kept connections", keep: "keep", connections: 16 },
-  { name: "connection per request, 8 at a time", keep: "close", connections: 8 },
-];
-const CANDIDATES = [
-  "floor",
-  "node:http",
-  "postern listener",
-  "worker listener",
-  "postern fetch",
-  "worker fetch",
-];
+/** What goes on, where it is not in the way of the result. */
+const say = (line) => console.error(line);
 
-if (!existsSync(new URL("../dist/index.js", import.meta.url))) {
-  console.error("dist/ is missing: run `npm run build` first");
-  process.exit(1);
-}
-const folder = mkdtempSync(join(tmpdir(), "postern-bench-"));
-const pins = canPin();
-const results = [];
 try {
-  for (const mode of MODES) for (const work of WORK) await compare(mode, work);
-} finally {
-  rmSync(folder, { recursive: true, force: true });
+  if (flags.goals) await goals();
+  else await all();
+} catch (error) {
+  console.error(error.message);
+  process.exitCode = 1;
 }
-if (flags.json) console.log(JSON.stringify(results, null, 2));
 
-async function compare(mode, work) {
-  const figures = new Map(CANDIDATES.map((candidate) => [candidate, []]));
-  for (let round = 0; round < Number(flags.rounds); round++) {
-    for (const candidate of CANDIDATES) {
-      // The floor never closes a connection: there is none for a connection per request.
-      if (candidate === "floor" && mode.keep === "close") continue;
-      figures.get(candidate).push(await measure(candidate, mode, work));
-    }
+/** @param rounds how often every candidate has its turn, and for how many seconds, unless the flags say otherwise */
+async function options(rounds, seconds) {
+  const installs = !flags["no-install"];
+  let node = flags.node;
+  if (node === "newest") {
+    const missing = await setUp(["npm"], say, installs);
+    if (missing.size > 0) throw new Error(`--node newest: ${missing.get("npm")}`);
+    node = NEWEST_NODE;
   }
-  print(mode, work, figures);
+  return {
+    node,
+    rounds: Number(flags.rounds ?? rounds),
+    seconds: Number(flags.seconds ?? seconds),
+    say,
+    installs,
+  };
 }
 
-async function measure(candidate, mode, work) {
-  const protocol = candidate === "node:http" ? "http" : "fastcgi";
-  const socket = join(folder, "app.sock");
-  rmSync(socket, { force: true });
-  const kind = candidate === "floor" && work.path === "/download" ? "floor-download" : candidate;
-  const bytes = requestFor(protocol, work.path, mode.keep === "keep").length;
-  const app = start("apps.mjs", [kind, socket, String(bytes)], 0);
-  await message(app);
-  const load = start(
-    "load.mjs",
-    [protocol, socket, work.path, String(mode.connections), mode.keep, flags.seconds],
-    1,
-  );
-  await message(load);
-  const before = await cpu(app);
-  const { answered, elapsed, p50, p99 } = await message(load);
-  const used = (await cpu(app)) - before;
-  app.kill("SIGKILL");
-  if (answered === 0) throw new Error(`${candidate} answered nothing to ${work.path}`);
-  return { cpuUs: used / answered, perSecond: answered / elapsed, p50, p99 };
+async function goals() {
+  const { measureGoals, printGoals } = await import("./goals.mjs");
+  const how = await options(7, 0.8);
+  const results = await measureGoals({ ...how, only: flags.only?.split(",") });
+  if (flags.json) console.log(JSON.stringify(results, null, 2));
+  else printGoals(results, how);
 }
 
-function print(mode, work, figures) {
-  const median = (list, key) => list.map((figure) => figure[key]).sort((a, b) => a - b)[list.length >> 1];
-  const http = median(figures.get("node:http"), "cpuUs");
-  const floor = figures.get("floor").length > 0 ? median(figures.get("floor"), "cpuUs") : undefined;
-  if (!flags.json) {
-    console.log(`\n${work.name}, ${mode.name} (node ${process.version})`);
-    console.log(`${"".padEnd(18)}  CPU us/request   / node:http   / floor    requests/s   p50 us   p99 us`);
-  }
-  for (const [candidate, list] of figures) {
-    if (list.length === 0) continue;
-    const cpuUs = median(list, "cpuUs");
-    const row = {
-      work: work.name,
-      mode: mode.name,
-      candidate,
-      cpuUs,
-      toHttp: cpuUs / http,
-      toFloor: floor === undefined ? undefined : cpuUs / floor,
-      perSecond: median(list, "perSecond"),
-      p50: median(list, "p50"),
-      p99: median(list, "p99"),
-      node: process.version,
-    };
-    results.push(row);
-    if (flags.json) continue;
-    const cell = (value, width, digits = 2) =>
-      (value === undefined ? "-" : value.toFixed(digits)).padStart(width);
-    console.log(
-      candidate.padEnd(18) +
-        cell(cpuUs, 16, 1) +
-        cell(row.toHttp, 14) +
-        cell(row.toFloor, 10) +
-        cell(row.perSecond, 14, 0) +
-        cell(row.p50, 9, 0) +
-        cell(row.p99, 9, 0),
-    );
-  }
-}
-
-/** Application and load on a core each, where there are two and taskset to say so. */
-function start(file, args, core) {
-  const path = new URL(file, import.meta.url).pathname;
-  if (!pins) return fork(path, args);
-  return fork(path, args, { execPath: "taskset", execArgv: ["-c", String(core), process.execPath] });
-}
-
-function canPin() {
-  try {
-    if (availableParallelism() < 2) return false;
-    execFileSync("taskset", ["-c", "0", "true"], { stdio: "ignore" });
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-function message(child) {
-  return new Promise((resolve, reject) => {
-    child.once("message", resolve);
-    child.once("exit", (code) => reject(new Error(`${child.spawnargs.join(" ")} exited with ${code}`)));
-  });
-}
-
-async function cpu(child) {
-  const answer = message(child);
-  child.send("cpu");
-  const { user, system } = await answer;
-  return user + system;
+async function all() {
+  const { overview, printGroup } = await import("./overview.mjs");
+  const results = await overview(await options(3, 1), flags.json ? () => {} : printGroup);
+  if (flags.json) console.log(JSON.stringify(results, null, 2));
 }

@@ -33,14 +33,14 @@ export async function webServers() {
 }
 
 /** By its program; of a library, by a command that succeeds with it. */
-function isThere(server) {
+export function isThere(server) {
   if (server.check === undefined) return findProgram(server) !== undefined;
   const [command, ...args] = server.check;
   return spawnSync(command, args, { stdio: "ignore" }).status === 0;
 }
 
 /** The program's name as it is on this machine, such as `php-fpm8.2`; undefined when there is none. */
-function findProgram(server) {
+export function findProgram(server) {
   if (server.program === undefined) return undefined;
   // Servers live in sbin, which is not on every user's PATH.
   const folders = [...(process.env.PATH ?? "").split(delimiter), "/usr/sbin", "/usr/local/sbin"];
@@ -60,7 +60,8 @@ function howToInstall(server) {
     : `install ${server.package}`;
 }
 
-async function install(missing) {
+/** With apt, as root. */
+export async function install(missing) {
   const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive", APT_LISTCHANGES_FRONTEND: "none" };
   const apt = (...args) =>
     quietly("apt-get", ["-q", "-y", "-o", "DPkg::Lock::Timeout=300", ...args], { env });

@@ -1,17 +1,18 @@
-// One application process of the benchmark: `apps.mjs KIND SOCKET REQUEST_BYTES`. Answers "cpu" over IPC with the CPU
-// time it has used, so that the figure is the application's alone.
+// One application process of the benchmark in JavaScript: `app.mjs KIND PATH|PORT [REQUEST_BYTES]`. Every kind does the
+// same work: /hello, /download (1 MiB), /upload (counts the bytes), /env (the headers as JSON).
 import http from "node:http";
+import { createRequire } from "node:module";
 import net from "node:net";
 
-const [kind, socket, requestBytes] = process.argv.slice(2);
+const [kind, where, requestBytes] = process.argv.slice(2);
+const port = /^\d+$/.test(where) ? Number(where) : undefined;
+const bind = port === undefined ? `unix:${where}` : `127.0.0.1:${port}`;
+/** The arguments of a plain `listen`. */
+const place = port === undefined ? [where] : [port, "127.0.0.1"];
 const HELLO = "hello world\n";
 const MEBIBYTE = Buffer.alloc(1048576, "x");
 
-process.on("message", () => process.send(process.cpuUsage()));
-
-const listening = () => process.send("ready");
-
-/** The work of every candidate, as a Node listener. */
+/** The work as a Node listener. */
 function listener(req, res) {
   const path = req.url;
   if (path === "/download") {
@@ -54,58 +55,107 @@ const fetchApp = {
   },
 };
 
-/** Nothing parsed, a fixed answer to every REQUEST_BYTES bytes: what Node's sockets cost and nothing else. */
-function floor(answer) {
-  const size = Number(requestBytes);
-  return net.createServer((peer) => {
-    let got = 0;
-    peer.on("data", (chunk) => {
-      for (got += chunk.length; got >= size; got -= size) peer.write(answer);
-    });
-    peer.on("error", () => {});
+/** An upload is read in one go, as most applications do. */
+const wholeApp = {
+  async fetch(request) {
+    const { byteLength } = await request.arrayBuffer();
+    return new Response(`${byteLength}\n`, { headers: { "Content-Type": "text/plain" } });
+  },
+};
+
+async function expressApp() {
+  const { default: express } = await import("express");
+  const app = express();
+  app.get("/hello", (_req, res) => {
+    res.type("text/plain").send(HELLO);
   });
+  return app;
+}
+
+async function fastifyApp() {
+  const { default: fastify } = await import("fastify");
+  const app = fastify();
+  app.get("/hello", async (_request, reply) => {
+    reply.type("text/plain");
+    return HELLO;
+  });
+  return app;
+}
+
+async function honoApp() {
+  const { Hono } = await import("hono");
+  const app = new Hono();
+  app.get("/hello", (c) => c.text(HELLO));
+  return app;
+}
+
+/** Nothing parsed, a fixed answer to every REQUEST_BYTES bytes: what Node's sockets cost and nothing else. */
+function floor() {
+  const answer = fastcgiAnswer(Buffer.from(HELLO));
+  const size = Number(requestBytes);
+  net
+    .createServer((peer) => {
+      let got = 0;
+      peer.on("data", (chunk) => {
+        for (got += chunk.length; got >= size; got -= size) peer.write(answer);
+      });
+      peer.on("error", () => {});
+    })
+    .listen(...place);
 }
 
 function fastcgiAnswer(body) {
   const head = "Status: 200 OK\r\nContent-Type: text/plain\r\n\r\n";
   const record = (type, content) =>
     Buffer.concat([Buffer.from([1, type, 0, 1, content.length >> 8, content.length & 255, 0, 0]), content]);
-  const pieces = [record(6, Buffer.from(head))];
-  for (let at = 0; at < body.length; at += 65528) pieces.push(record(6, body.subarray(at, at + 65528)));
-  pieces.push(record(6, Buffer.alloc(0)), record(3, Buffer.alloc(8)));
-  return Buffer.concat(pieces);
+  const stdout = record(6, Buffer.from(head + body));
+  return Buffer.concat([stdout, record(6, Buffer.alloc(0)), record(3, Buffer.alloc(8))]);
 }
 
-switch (kind) {
-  case "floor":
-    floor(fastcgiAnswer(Buffer.from(HELLO))).listen(socket, listening);
-    break;
-  case "floor-download":
-    floor(fastcgiAnswer(MEBIBYTE)).listen(socket, listening);
-    break;
-  case "node:http":
-    http.createServer({ keepAliveTimeout: 60000 }, listener).listen(socket, listening);
-    break;
-  case "postern listener":
-  case "postern fetch": {
-    const { serve } = await import("../dist/index.js");
-    await serve(kind === "postern fetch" ? fetchApp : listener, { bind: `unix:${socket}`, signals: false });
-    listening();
-    break;
-  }
-  case "worker listener":
-  case "worker fetch": {
-    // As a worker of the manager serves: watched by its scoreboard, with siblings on the socket.
-    const { Server } = await import("../dist/server/server.js");
-    const { handlerFor } = await import("../dist/adapters/app.js");
-    const { Scoreboard, ScoreboardFile } = await import("../dist/manager/scoreboard.js");
-    const handler = handlerFor(kind === "worker fetch" ? fetchApp : listener);
-    const observer = new Scoreboard(new ScoreboardFile().fd);
-    const hooks = { observer, isShared: true, onBusy() {} };
-    await new Server(handler, { bind: `unix:${socket}` }, hooks).listen();
-    listening();
-    break;
-  }
-  default:
-    throw new Error(`unknown kind ${kind}`);
+async function postern(app) {
+  const { serve } = await import("../../dist/index.js");
+  await serve(app, { bind, signals: false });
 }
+
+/** As a worker of the manager serves: watched by its scoreboard, with siblings on the socket. */
+async function worker(app) {
+  const { Server } = await import("../../dist/server/server.js");
+  const { handlerFor } = await import("../../dist/adapters/app.js");
+  const { Scoreboard, ScoreboardFile } = await import("../../dist/manager/scoreboard.js");
+  const observer = new Scoreboard(new ScoreboardFile().fd);
+  const hooks = { observer, isShared: true, onBusy() {} };
+  await new Server(handlerFor(app), { bind }, hooks).listen();
+}
+
+function plainHttp(app) {
+  http.createServer({ keepAliveTimeout: 60000 }, app).listen(...place);
+}
+
+const KINDS = {
+  floor,
+  "postern fetch": () => postern(fetchApp),
+  "postern fetch, whole body": () => postern(wholeApp),
+  "postern listener": () => postern(listener),
+  "postern express": async () => postern(await expressApp()),
+  "postern fastify": async () => postern(await fastifyApp()),
+  "postern hono": async () => postern(await honoApp()),
+  "worker fetch": () => worker(fetchApp),
+  "worker listener": () => worker(listener),
+  "node:http": () => plainHttp(listener),
+  "node:http express": async () => plainHttp(await expressApp()),
+  async "node:http fastify"() {
+    const app = await fastifyApp();
+    await app.listen(port === undefined ? { path: where } : { port, host: "127.0.0.1" });
+  },
+  async "node:http hono"() {
+    const { getRequestListener } = await import("@hono/node-server");
+    const app = await honoApp();
+    plainHttp(getRequestListener(app.fetch));
+  },
+  "node-fastcgi"() {
+    createRequire(import.meta.url)("node-fastcgi")
+      .createServer(listener)
+      .listen(...place);
+  },
+};
+await KINDS[kind]();
