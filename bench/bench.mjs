@@ -31,8 +31,9 @@ export class Bench {
     this.seconds = options.seconds;
     this.say = options.say;
     this.installs = options.installs;
-    /** For sockets and files, removed in the end. */
+    /** For sockets and files, removed in the end, whatever that is. */
     this.folder = mkdtempSync(join(tmpdir(), "postern-bench-"));
+    process.once("exit", () => this.close());
     /** need → why it is not there */
     this.missing = new Map();
     this.wanted = new Map(); // group → set of names
@@ -158,6 +159,8 @@ export class Bench {
       if (result.failed > 0) {
         throw new Error(`${result.failed} answers failed beside ${result.answered}: ${result.failure}`);
       }
+      if (result.resent > 0)
+        this.say(`${run.name}: ${result.resent} requests lost with a kept connection, sent again`);
       if (isFirst) return;
       const [cpuUs, nginxUs = 0] = result.cpuUs;
       figure.cpuUs.push(cpuUs / result.answered);

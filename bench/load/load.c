@@ -64,7 +64,8 @@ typedef struct {
   char head[HEAD_BYTES];
 } Slot;
 typedef struct {
-  int fd, index, slot_count, used, finishing;
+  int fd, index, slot_count, used, answers, finishing;
+  int ending; /* the application has closed, which a web server knows before it uses the connection again */
   char idle;
   /* records being read */
   unsigned char header[8], end[8];
@@ -93,7 +94,7 @@ static socklen_t address_length;
 static int is_tcp, epoll_fd, timer_fd, phase, outstanding;
 static Conn *conns;
 static int *ring, ring_at, ring_length; /* free slots, with a rate: the longest free is next */
-static long long sent, answered, failed, reconnected, idle_lost, warmed, in_a_row, kind_count;
+static long long sent, answered, failed, reconnected, resent, idle_lost, warmed, in_a_row, kind_count;
 static double window_begin, window_end, last_answer, rate_begin;
 static long long rate_sent, unsent; /* unsent: due in the window, and no connection was free */
 static Latencies latencies[2];
@@ -218,6 +219,7 @@ static const Request *request_of(const Slot *slot, const Conn *conn) {
 
 static void flush(Conn *conn);
 static void start(Conn *conn, Slot *slot, double since);
+static void send_request(Conn *conn, Slot *slot);
 static void freed(Conn *conn, Slot *slot);
 
 static void open_conn(Conn *conn) {
@@ -235,7 +237,7 @@ static void open_conn(Conn *conn) {
   conn->content = conn->padding = 0;
   conn->state = H_HEAD;
   conn->closes = 0;
-  conn->finishing = 0;
+  conn->answers = conn->ending = conn->finishing = 0;
   conn->queue_length = 0;
   conn->cursor = (Cursor){ 0 };
   conn->used++;
@@ -270,6 +272,7 @@ static void count_answer(Slot *slot, int is_good, const char *reason) {
 
 /* The connection is broken or was closed while requests were under way on it. */
 static void lose(Conn *conn, const char *reason) {
+  int was_kept = conn->answers > 0 && !opt.closes;
   close_conn(conn);
   if (conn->idle && !conn->slots[0].active) {
     idle_lost++;
@@ -278,6 +281,12 @@ static void lose(Conn *conn, const char *reason) {
   for (int index = 0; index < conn->slot_count; index++) {
     Slot *slot = &conn->slots[index];
     if (!slot->active && !slot->writing) continue;
+    if (slot->active && was_kept && slot->head_length == 0) {
+      /* Closed while the next request was on its way: a web server asks again, on a new connection. */
+      resent++;
+      send_request(conn, slot);
+      continue;
+    }
     if (slot->active) count_answer(slot, 0, reason);
     slot->active = slot->writing = 0;
     freed(conn, slot);
@@ -299,20 +308,24 @@ static void freed(Conn *conn, Slot *slot) {
   } else if (is_sending()) start(conn, slot, 0);
 }
 
-static void start(Conn *conn, Slot *slot, double since) {
+static void send_request(Conn *conn, Slot *slot) {
   if (conn->fd < 0) {
     if (conn->used > 0 && !opt.closes) reconnected++;
     open_conn(conn);
   }
-  outstanding++;
-  if (phase == MEASURE) sent++;
-  slot->kind = opt.every > 0 && ++kind_count % opt.every == 0;
   slot->active = slot->writing = slot->in_head = 1;
   slot->head_length = 0;
   slot->body = 0;
-  slot->since = since > 0 ? since : now();
   conn->queue[(conn->queue_at + conn->queue_length++) % opt.multiplex] = slot - conn->slots;
   if (conn->queue_length == 1) flush(conn);
+}
+
+static void start(Conn *conn, Slot *slot, double since) {
+  outstanding++;
+  if (phase == MEASURE) sent++;
+  slot->kind = opt.every > 0 && ++kind_count % opt.every == 0;
+  slot->since = since > 0 ? since : now();
+  send_request(conn, slot);
 }
 
 /* An answer is complete. */
@@ -325,8 +338,9 @@ static void finish(Conn *conn, Slot *slot, const char *wrong) {
   }
   count_answer(slot, wrong == NULL, wrong);
   slot->active = 0;
+  conn->answers++;
   if (opt.closes) conn->finishing = 1; /* free when the application has closed */
-  else if (conn->closes) {
+  else if (conn->closes || (conn->ending && opt.multiplex == 1)) {
     close_conn(conn);
     slot->writing = 0;
     freed(conn, slot);
@@ -577,6 +591,7 @@ static void on_event(Conn *conn, uint32_t events) {
   if (fd < 0) return;
   if ((events & EPOLLOUT) && conn->queue_length > 0) flush(conn);
   if (!(events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))) return;
+  conn->ending = (events & (EPOLLRDHUP | EPOLLHUP)) != 0;
   for (;;) {
     ssize_t got = recv(fd, buffer, sizeof buffer, 0);
     if (got < 0) {
@@ -705,7 +720,7 @@ static void run(void) {
   print_latencies(&latencies[0]);
   printf(",\"cpuUs\":[");
   for (int index = 0; index < opt.pid_count; index++) printf("%s%.1f", index ? "," : "", cpu[index] / 1000);
-  printf("],\"reconnected\":%lld,\"idleLost\":%lld,\"unsent\":%lld", reconnected, idle_lost, unsent > 0 ? unsent : 0);
+  printf("],\"reconnected\":%lld,\"resent\":%lld,\"idleLost\":%lld,\"unsent\":%lld", reconnected, resent, idle_lost, unsent > 0 ? unsent : 0);
   if (opt.every > 0) {
     printf(",\"also\":{\"answered\":%zu,", latencies[1].count);
     print_latencies(&latencies[1]);

@@ -159,6 +159,14 @@ describeWithServer(["gcc", "libc6-dev"], "the load", () => {
     expect(result.failure).toContain("closed before the answer was complete");
   });
 
+  it("asks again on a new connection when a kept one is closed behind an answer", async () => {
+    const result = await load((id, peer) => {
+      peer.end(answered(id, GOOD));
+      return undefined;
+    });
+    expect(result).toMatchObject({ answered: 10, failed: 0, reconnected: 9 });
+  });
+
   it("does not wait for ever for an answer", async () => {
     const result = await load(() => undefined, "--patience", "0.1", "--connections", "2");
     expect(result).toMatchObject({ answered: 0, failed: 2 });
