@@ -16,7 +16,11 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.once(signal, () =>
  * @returns `{ pid, address, stop() }`
  */
 export async function startServer(command, address) {
-  const child = spawn(command[0], command.slice(1), { detached: true, stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(command[0], command.slice(1), {
+    detached: true,
+    env: { ...process.env, NODE_ENV: "production" },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
   let said = "";
   let failure;
   const listen = (piece) => {

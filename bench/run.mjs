@@ -46,7 +46,7 @@ async function options(rounds, seconds) {
 
 async function goals() {
   const { measureGoals, printGoals } = await import("./goals.mjs");
-  const how = await options(7, 0.8);
+  const how = await options(7, 0.6);
   const results = await measureGoals({ ...how, only: flags.only?.split(",") });
   if (flags.json) console.log(JSON.stringify(results, null, 2));
   else printGoals(results, how);
