@@ -6,6 +6,8 @@ import { NEWEST_NODE, setUp } from "./set-up.mjs";
 const { values: flags } = parseArgs({
   options: {
     goals: { type: "boolean", default: false },
+    scaling: { type: "boolean", default: false },
+    "start-up": { type: "boolean", default: false },
     json: { type: "boolean", default: false },
     only: { type: "string" },
     rounds: { type: "string" },
@@ -20,6 +22,8 @@ const say = (line) => console.error(line);
 
 try {
   if (flags.goals) await goals();
+  else if (flags.scaling) await scaling();
+  else if (flags["start-up"]) await startUp();
   else await all();
 } catch (error) {
   console.error(error.message);
@@ -50,6 +54,20 @@ async function goals() {
   const results = await measureGoals({ ...how, only: flags.only?.split(",") });
   if (flags.json) console.log(JSON.stringify(results, null, 2));
   else printGoals(results, how);
+}
+
+async function scaling() {
+  const { printScaling, scaling } = await import("./scaling/scaling.mjs");
+  const results = await scaling({ ...(await options(5, 0.8)), only: flags.only?.split(",") });
+  if (flags.json) console.log(JSON.stringify(results, null, 2));
+  else printScaling(results);
+}
+
+async function startUp() {
+  const { printStartUp, startUp } = await import("./start-up/start-up.mjs");
+  const results = await startUp(await options(7, 0));
+  if (flags.json) console.log(JSON.stringify(results, null, 2));
+  else printStartUp(results);
 }
 
 async function all() {

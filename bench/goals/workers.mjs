@@ -1,64 +1,107 @@
-// `node bench/fairness.mjs [--rounds 5 --seconds 4 --rate 200 --children 4]`: how long light requests take while others
-// compute. Four workers on one listening socket behind nginx, with their fairness (src/server/fairness.ts) off and on,
-// beside php-fpm with as many children, all in turns: one request in ten uses 20 ms of a processor, the others nothing.
-// Requests come at a fixed rate, whether earlier ones were answered or not. Only the light ones are counted. Needs the
-// build (npm run build), nginx and php-fpm. Trust the ratios: machines differ and are noisy.
-import { fork, spawn } from "node:child_process";
+// Rows 19, 19b and 20: several workers on one listening socket.
+//
+// 19 and 19b: how long light requests take while others compute. Four workers behind nginx, with their fairness
+// (src/server/fairness.ts) off and on, beside php-fpm with as many children, all in turns: one request in ten uses 20 ms of
+// a processor, the others nothing. Requests come at a fixed rate, whether earlier ones were answered or not. Only the light
+// ones are counted. 19 is a connection per request to the application, 19b are kept ones.
+import { spawn } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import http from "node:http";
-import net from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
+import { median } from "../bench.mjs";
+import { runLoad } from "../load/load.mjs";
+import { freePort } from "../processes.mjs";
+import { startGroup, workersOverOne } from "../scaling/workers.mjs";
+import { programOf } from "../set-up.mjs";
 
 const BURN_MS = 20;
 const BURN_EVERY = 10;
-/** Requests at once before each measurement. */
-const BURST = 32;
+const PER_SECOND = 250;
+const CHILDREN = 4;
+/** Of the client: more than are ever open at once. */
+const CONNECTIONS = 64;
+const LEAST_SECONDS = 3;
 
-if (process.argv[2] === "worker") await work(process.argv[3]);
-else await compareAll();
+/** Both rows come from one run. */
+let latencies;
 
-/** One worker: descriptor 0 listens. */
-async function work(scheme) {
-  const dist = process.env.POSTERN_DIST ?? "../dist";
-  const { Server } = await import(`${dist}/server/server.js`);
-  const { handlerFor } = await import(`${dist}/adapters/app.js`);
-  const listener = (request, response) => {
-    if (request.url.includes("burn")) {
-      const { user, system } = process.cpuUsage();
-      for (let spent = 0; spent < BURN_MS * 1000; ) {
-        const now = process.cpuUsage();
-        spent = now.user + now.system - user - system;
-      }
-    }
-    response.setHeader("Content-Type", "text/plain");
-    response.end("hello world\n");
-  };
-  const server = new Server(handlerFor(listener), { bind: "fd:0" }, { isShared: scheme !== "off" });
-  await server.listen();
-  process.on("message", () => process.send({ ...server.load, cpu: process.cpuUsage() }));
-  process.on("disconnect", () => process.exit());
-  process.send("ready");
+export const rows = [
+  {
+    row: "19",
+    work: "4 workers, 10 % burn 20 ms: p99 of the rest, a connection per request",
+    gate: 1.5,
+    goal: 1,
+    peers: ["php-fpm"],
+    needs: ["nginx", "php"],
+    measure: (bench) => fairness(bench, "per request"),
+  },
+  {
+    row: "19b",
+    work: "the same on kept connections",
+    gate: 3,
+    goal: 1.2,
+    peers: ["php-fpm"],
+    needs: ["nginx", "php"],
+    measure: (bench) => fairness(bench, "kept"),
+  },
+  {
+    row: "20",
+    work: "CPU per request at saturation, 2 workers / 1",
+    gate: 2,
+    goal: 1.3,
+    peers: ["one worker"],
+    async measure(bench) {
+      const { figures, minima } = await workersOverOne(bench, bench.rounds);
+      const [ourUs, theirUs] = [figures.get(2), figures.get(1)];
+      const measured = ourUs / theirUs;
+      return [
+        {
+          mode: "a connection per request",
+          peer: "one worker",
+          measured,
+          minima: minima.get(2) / minima.get(1),
+          ourUs,
+          theirUs,
+        },
+      ];
+    },
+  },
+];
+
+async function fairness(bench, mode) {
+  for (const need of ["nginx", "php"]) if (bench.missing.has(need)) throw new Error(bench.missing.get(need));
+  latencies ??= compareAll(bench);
+  const all = await latencies;
+  const p99 = (name) => all.get(`${name}, ${mode}`).map((figure) => figure.p99);
+  const php = p99("php-fpm");
+  return ["on", "off"].map((scheme) => {
+    const own = p99(`postern ${scheme}`);
+    return {
+      mode: scheme === "on" ? "worker" : "worker without fairness",
+      peer: "php-fpm",
+      measured: median(own) / median(php),
+      minima: Math.min(...own) / Math.min(...php),
+      ourUs: median(own),
+      theirUs: median(php),
+      ...(scheme === "off" && { gate: null, goal: null }),
+    };
+  });
 }
 
-async function compareAll() {
-  const { values: flags } = parseArgs({
-    options: {
-      rounds: { type: "string", default: "5" },
-      seconds: { type: "string", default: "4" },
-      rate: { type: "string", default: "200" },
-      children: { type: "string", default: "4" },
-      schemes: { type: "string", default: "off,on" },
-    },
-  });
-  const children = Number(flags.children);
+/** Name and mode → a figure for every round. */
+async function compareAll({ node, rounds, seconds }) {
   const folder = mkdtempSync(join(tmpdir(), "postern-fair-"));
   const stops = [];
+  const figures = new Map();
   try {
-    const groups = [await startPhp(folder, children)];
-    for (const scheme of flags.schemes.split(",")) groups.push(await startWorkers(folder, scheme, children));
-    for (const group of groups) stops.push(group.stop);
+    const groups = [await startPhp(folder, CHILDREN)];
+    stops.push(groups[0].stop);
+    for (const scheme of ["off", "on"]) {
+      const path = join(folder, `${scheme}.sock`);
+      const group = await startGroup(node, path, CHILDREN, scheme);
+      stops.push(group.stop);
+      groups.push({ name: `postern ${scheme}`, address: `unix:${path}` });
+    }
     const candidates = groups.flatMap((group) => [
       // A child of php-fpm that has a kept connection takes no other: with all of them kept, requests wait for ever. Each
       // of the two nginx processes keeps as many as it says here.
@@ -67,140 +110,44 @@ async function compareAll() {
     ]);
     const nginx = await startNginx(folder, candidates);
     stops.push(nginx.stop);
-    const figures = new Map(candidates.map((candidate) => [candidate, []]));
-    for (const candidate of candidates) await run(candidate, Number(flags.rate), 1);
-    for (let round = 0; round < Number(flags.rounds); round++) {
+    for (let round = 0; round <= rounds; round++) {
       for (const candidate of candidates) {
         await nginx.forgetConnections();
-        const before = await candidate.group.stats();
-        const figure = await run(candidate, Number(flags.rate), Number(flags.seconds));
-        const after = await candidate.group.stats();
-        figure.connections = after.connections - before.connections;
-        figures.get(candidate).push(figure);
+        const figure = await run(folder, candidate.port, Math.max(seconds, LEAST_SECONDS));
+        if (round === 0)
+          figures.set(candidate.name, []); // for warming up
+        else figures.get(candidate.name).push(figure);
       }
     }
-    print(figures, children, flags);
   } finally {
     for (const stop of stops.reverse()) await stop();
     rmSync(folder, { recursive: true, force: true });
   }
+  return figures;
 }
 
-/** Open loop: a request every 1/rate seconds. */
-async function run({ port }, rate, seconds) {
-  const agent = new http.Agent({ keepAlive: true, maxSockets: Number.POSITIVE_INFINITY });
-  const light = [];
-  let failed = 0;
-  const open = new Set();
-  const one = (index) => {
-    const burns = index % BURN_EVERY === 0;
-    // Every other light one is a POST, which nginx does not repeat when a connection breaks: none may be lost.
-    const method = !burns && index % 2 === 1 ? "POST" : "GET";
-    const started = performance.now();
-    const done = new Promise((resolve) => {
-      const request = http.request(
-        { agent, port, host: "127.0.0.1", path: burns ? "/work.php?burn" : "/work.php", method },
-        (response) => {
-          response.resume();
-          response.on("end", () => {
-            if (response.statusCode !== 200) failed++;
-            else if (!burns) light.push(performance.now() - started);
-            resolve();
-          });
-        },
-      );
-      request.on("error", () => {
-        failed++;
-        resolve();
-      });
-      request.end(method === "POST" ? "body" : undefined);
-    });
-    open.add(done);
-    void done.then(() => open.delete(done));
-    return done;
+/** Open loop. The light requests are the ones whose latencies the load gives first. */
+async function run(folder, port, seconds) {
+  const file = (path) => {
+    const name = join(folder, path.replaceAll(/\W/g, "-"));
+    writeFileSync(name, `GET ${path} HTTP/1.1\r\nHost: example.com\r\nConnection: keep-alive\r\n\r\n`);
+    return name;
   };
-  // As after any busy moment: the web server has kept more connections than it needs now.
-  await Promise.all(Array.from({ length: BURST }, () => one(1)));
-  light.length = 0;
-  const begun = performance.now();
-  let sent = 0;
-  await new Promise((resolve) => {
-    const tick = () => {
-      const elapsed = performance.now() - begun;
-      while (sent < (elapsed / 1000) * rate) one(sent++);
-      if (elapsed >= seconds * 1000) resolve();
-      else setTimeout(tick, 1);
-    };
-    tick();
+  const result = await runLoad(`127.0.0.1:${port}`, {
+    protocol: "http",
+    request: file("/work.php"),
+    also: file("/work.php?burn"),
+    every: BURN_EVERY,
+    connections: CONNECTIONS,
+    rate: PER_SECOND,
+    seconds,
   });
-  await Promise.all(open);
-  agent.destroy();
-  light.sort((a, b) => a - b);
-  const at = (share) => light[Math.floor(light.length * share)];
-  return { p50: at(0.5), p90: at(0.9), p99: at(0.99), failed };
-}
-
-function print(figures, children, flags) {
-  const median = (list, key) => list.map((figure) => figure[key]).sort((a, b) => a - b)[list.length >> 1];
-  console.log(
-    `light requests, ms: ${children} processes, ${flags.rate} requests/s, 1 in ${BURN_EVERY} computes ${BURN_MS} ms (node ${process.version}); medians of ${flags.rounds} rounds`,
-  );
-  console.log(`${"".padEnd(24)}    p50     p90     p99   p99/php   failed  connections`);
-  const php = {};
-  for (const [{ name, group }, list] of figures) {
-    const mode = name.split(", ")[1];
-    const p99 = median(list, "p99");
-    if (group.name === "php-fpm") php[mode] = p99;
-    const failed = list.reduce((sum, figure) => sum + figure.failed, 0);
-    const connections = group.name === "php-fpm" ? "-" : String(median(list, "connections"));
-    const cell = (key) => median(list, key).toFixed(2).padStart(7);
-    console.log(
-      `${name.padEnd(24)}${cell("p50")} ${cell("p90")} ${cell("p99")}   ${(p99 / php[mode]).toFixed(2).padStart(7)} ${String(failed).padStart(8)} ${connections.padStart(12)}`,
-    );
-  }
-}
-
-async function startWorkers(folder, scheme, count) {
-  const path = join(folder, `${scheme}.sock`);
-  const handle = net._createServerHandle(path, -1, -1);
-  // Listens, and never accepts: the workers do.
-  for (const step of [
-    () => handle.open(handle.fd),
-    () => handle.listen(511),
-    () => handle.readStart(),
-    () => handle.readStop(),
-  ]) {
-    if (step() !== 0) throw new Error("this Node cannot listen without accepting");
-  }
-  const workers = [];
-  for (let index = 0; index < count; index++) {
-    const worker = fork(new URL(import.meta.url).pathname, ["worker", scheme], {
-      stdio: [handle.fd, "inherit", "inherit", "ipc"],
-    });
-    await message(worker);
-    workers.push(worker);
-  }
-  return {
-    name: `postern ${scheme}`,
-    address: `unix:${path}`,
-    async stats() {
-      let connections = 0;
-      for (const worker of workers) {
-        worker.send("stats");
-        connections += (await message(worker)).acceptedConnections;
-      }
-      return { connections };
-    },
-    stop() {
-      for (const worker of workers) worker.disconnect();
-      handle.unref();
-    },
-  };
+  if (result.failed > 0) throw new Error(`${result.failed} requests failed: ${result.failure}`);
+  return result;
 }
 
 async function startPhp(folder, count) {
-  const program = ["/usr/sbin/php-fpm8.2", "/usr/sbin/php-fpm"].find(existsSync);
-  if (program === undefined) throw new Error("php-fpm is not installed");
+  const program = programOf("php");
   const path = join(folder, "php.sock");
   const isRoot = process.getuid() === 0;
   writeFileSync(
@@ -232,7 +179,6 @@ pm.max_children = ${count}
   return {
     name: "php-fpm",
     address: `unix:${path}`,
-    stats: async () => ({ connections: 0 }),
     stop: () => ended(php),
   };
 }
@@ -281,7 +227,7 @@ http {
 `,
   );
   const args = ["-p", folder, "-c", join(folder, "nginx.conf"), "-e", join(folder, "nginx.log")];
-  const nginx = spawn("/usr/sbin/nginx", args, { stdio: "ignore" });
+  const nginx = spawn(programOf("nginx"), args, { stdio: "ignore" });
   await until(() => existsSync(join(folder, "nginx.pid")));
   return {
     stop: () => ended(nginx),
@@ -301,24 +247,4 @@ function ended(child) {
 
 async function until(condition) {
   while (!condition()) await new Promise((resolve) => setTimeout(resolve, 20));
-}
-
-function message(child) {
-  return new Promise((resolve, reject) => {
-    const onExit = (code) => reject(new Error(`a worker exited with ${code}`));
-    child.once("exit", onExit);
-    child.once("message", (answer) => {
-      child.off("exit", onExit);
-      resolve(answer);
-    });
-  });
-}
-
-function freePort() {
-  return new Promise((resolve) => {
-    const server = net.createServer().listen(0, "127.0.0.1", () => {
-      const { port } = server.address();
-      server.close(() => resolve(port));
-    });
-  });
 }
