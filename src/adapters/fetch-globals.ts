@@ -3,7 +3,7 @@
  * requests made here (both look at internals that only a native Request has), and `Response` makes light responses.
  * Deno's own Response is fast, and stays; Bun's does not say that text is text.
  */
-import { type RequestInput, unwrapRequest, useNativeRequest } from "./fetch-request.ts";
+import { type RequestInput, unwrapRequest, useNatives } from "./fetch-request.ts";
 import { makeLight } from "./fetch-response.ts";
 
 let isDone = false;
@@ -12,7 +12,7 @@ export function teachGlobals(): void {
   if (isDone) return;
   isDone = true;
   const NativeRequest = globalThis.Request;
-  useNativeRequest(NativeRequest);
+  useNatives(NativeRequest, globalThis.Response);
   class PosternAwareRequest extends NativeRequest {
     constructor(input: RequestInput, init?: RequestInit) {
       super(unwrapRequest(input), init);

@@ -1,17 +1,29 @@
 // HOT
 /**
  * The Request of a fetch application, made lazily: method, URL and headers come straight from the parameters, and
- * the runtime's own Request is made only when something needs it (the body, `clone()`, `new Request(request)`).
+ * the runtime's own Request is made only when something needs it (`clone()`, `formData()`, `new Request(request)`).
  * `instanceof Request` holds. Shaped as srvx's ServerRequest: `ip`, `runtime`, `waitUntil`.
  */
 import { method, rawHeaders } from "../cgi/environ.ts";
 import { absoluteUrl } from "../cgi/mount.ts";
 import type { Exchange } from "../server/exchange.ts";
+import {
+  asArrayBuffer,
+  asBytes,
+  asJson,
+  asText,
+  CAN_TELL,
+  closedStream,
+  RequestBody,
+  spend,
+} from "./fetch-body.ts";
 import type { FetchContext, FetchRuntime } from "./fetch-context.ts";
+import type { Convert } from "./gatherer.ts";
 import { remember } from "./side.ts";
-import { asAbortError } from "./streams.ts";
 
-let NativeRequest: typeof Request; // see useNativeRequest
+// See useNatives.
+let NativeRequest: typeof Request;
+let NativeResponse: typeof Response;
 export type RequestInput = string | URL | Request;
 
 class LazyRequest {
@@ -20,6 +32,8 @@ class LazyRequest {
   #native: Request | undefined = undefined;
   #headers: Headers | undefined = undefined;
   #url: string | undefined = undefined;
+  #body: RequestBody | undefined = undefined;
+  #hasNativeBody = false; // whether the body is the native one's to read
 
   constructor(exchange: Exchange, context: FetchContext) {
     this.#exchange = exchange;
@@ -66,12 +80,49 @@ class LazyRequest {
     remember(copy, this.#exchange);
     return copy;
   }
+
+  get body(): ReadableStream<Uint8Array> | null {
+    if (this.#hasNativeBody || !hasBody(this.method)) return this.native.body;
+    // Only Node can tell of a stream of ours whether it was read.
+    return CAN_TELL ? this.#ownBody.stream : this.native.body;
+  }
+  get bodyUsed(): boolean {
+    return this.#hasNativeBody ? this.native.bodyUsed : this.#body?.isUsed === true;
+  }
+  arrayBuffer(): Promise<ArrayBuffer> {
+    return this.#hasNativeBody ? this.native.arrayBuffer() : this.#read(asArrayBuffer, true);
+  }
   /** Node 20 has no `bytes`. */
-  async bytes(): Promise<Uint8Array> {
-    return new Uint8Array(await this.native.arrayBuffer());
+  bytes(): Promise<Uint8Array> {
+    return this.#hasNativeBody
+      ? this.native.arrayBuffer().then((bytes) => new Uint8Array(bytes))
+      : this.#read(asBytes, true);
+  }
+  blob(): Promise<Blob> {
+    if (this.#hasNativeBody) return this.native.blob();
+    // What becomes of its type is for the native class to say.
+    const type = this.headers.get("content-type");
+    const headers: [string, string][] = type === null ? [] : [["content-type", type]];
+    return this.#read(asArrayBuffer, true).then((bytes) => new NativeResponse(bytes, { headers }).blob());
+  }
+  json(): Promise<unknown> {
+    return this.#hasNativeBody ? this.native.json() : this.#read(asJson, false);
+  }
+  text(): Promise<string> {
+    return this.#hasNativeBody ? this.native.text() : this.#read(asText, false);
   }
 
-  /** The runtime's own Request with the same facts and the body. */
+  #read<T>(convert: Convert<T>, keeps: boolean): Promise<T> {
+    if (hasBody(this.method)) return this.#ownBody.read(convert, keeps);
+    return new Promise((resolve) => resolve(convert(Buffer.allocUnsafeSlow(0))));
+  }
+
+  get #ownBody(): RequestBody {
+    this.#body ??= new RequestBody(this.#exchange);
+    return this.#body;
+  }
+
+  /** The runtime's own Request with the same facts and, while nobody has used it, the body: it has it from then on. */
   get native(): Request {
     this.#native ??= this.#makeNative();
     return this.#native;
@@ -92,28 +143,35 @@ class LazyRequest {
 
   #makeNative(): Request {
     const init: RequestInit = { method: this.method, headers: this.headers, signal: this.signal };
-    // In any case: Request takes "get" for GET, and refuses a body with it.
-    if (!/^(?:GET|HEAD)$/i.test(this.method)) {
-      init.body = bodyOf(this.#exchange);
-      init.duplex = "half";
+    if (!hasBody(this.method)) {
+      this.#hasNativeBody = true;
+      return new NativeRequest(this.url, init);
     }
-    return new NativeRequest(this.url, init);
+    const body = this.#ownBody;
+    this.#hasNativeBody = body.isWhole;
+    init.body = body.isWhole ? body.stream : closedStream();
+    init.duplex = "half";
+    const native = new NativeRequest(this.url, init);
+    // It takes no body that was used; but it must refuse to be read and cloned, as this one does.
+    if (!this.#hasNativeBody) spend(native.body!);
+    return native;
   }
 }
 
-// Everything else is the native Request's.
-for (const name of ["arrayBuffer", "blob", "formData", "json", "text"] as const) {
-  Object.defineProperty(LazyRequest.prototype, name, {
-    value(this: LazyRequest): unknown {
-      return (this.native as unknown as Record<string, () => unknown>)[name]!();
-    },
-    writable: true,
-    configurable: true,
-  });
+/** In any case: Request takes "get" for GET, and refuses a body with it. */
+function hasBody(method: string): boolean {
+  return method !== "GET" && method !== "HEAD" && !/^(?:GET|HEAD)$/i.test(method);
 }
+
+// Everything else is the native Request's.
+Object.defineProperty(LazyRequest.prototype, "formData", {
+  value(this: LazyRequest): Promise<FormData> {
+    return this.native.formData();
+  },
+  writable: true,
+  configurable: true,
+});
 for (const name of [
-  "body",
-  "bodyUsed",
   "cache",
   "credentials",
   "destination",
@@ -146,12 +204,13 @@ for (const name of ["ip", "runtime", "waitUntil"] as const) {
   });
 }
 /**
- * Takes the runtime's own Request, once, before the first request. Not at import: from Node 22 on the first look at the
+ * Takes the runtime's own Request and Response, once, before the first request. Not at import: from Node 22 on the first look at the
  * global loads undici, 60 ms of processor time, which applications of other forms need not spend.
  */
-export function useNativeRequest(native: typeof Request): void {
-  NativeRequest = native;
-  Object.setPrototypeOf(LazyRequest.prototype, native.prototype);
+export function useNatives(request: typeof Request, response: typeof Response): void {
+  NativeRequest = request;
+  NativeResponse = response;
+  Object.setPrototypeOf(LazyRequest.prototype, request.prototype);
 }
 
 /** The Request for one exchange. */
@@ -159,41 +218,6 @@ export function makeFetchRequest(exchange: Exchange, context: FetchContext): Req
   const request = new LazyRequest(exchange, context);
   remember(request, exchange);
   return request as unknown as Request;
-}
-
-/** Reads only what is asked for: an application that looks at `body` and answers has not begun to read it. */
-const NOTHING_AHEAD: QueuingStrategy<Uint8Array> = { highWaterMark: 0 };
-
-function bodyOf(exchange: Exchange): ReadableStream<Uint8Array> {
-  const input = exchange.stdin;
-  let isOpen = true;
-  return new ReadableStream<Uint8Array>(
-    {
-      start: (controller) => {
-        input.attach({
-          onPiece: (piece) => {
-            if (!isOpen) return;
-            controller.enqueue(piece);
-            if ((controller.desiredSize ?? 0) <= 0) input.pause();
-          },
-          onEnd: () => {
-            if (isOpen) controller.close();
-            isOpen = false;
-          },
-          onFail: (error) => {
-            if (isOpen) controller.error(error === exchange.abortError ? asAbortError(error) : error);
-            isOpen = false;
-          },
-        });
-      },
-      pull: () => input.resume(),
-      cancel: () => {
-        isOpen = false;
-        input.discard();
-      },
-    },
-    NOTHING_AHEAD,
-  );
 }
 
 /** A native Request for one made here; anything else as it is. */

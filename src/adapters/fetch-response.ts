@@ -146,7 +146,7 @@ Object.defineProperty(LightResponse, "name", { value: "Response" });
 
 /**
  * The class to put in the place of the global Response, over the runtime's own, which is taken once, before the first
- * response. Not at import, for the reason that `useNativeRequest` gives.
+ * response. Not at import, for the reason that `useNatives` gives.
  */
 export function makeLight(native: typeof Response): typeof Response {
   NativeResponse = native;
