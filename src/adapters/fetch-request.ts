@@ -204,8 +204,8 @@ for (const name of ["ip", "runtime", "waitUntil"] as const) {
   });
 }
 /**
- * Takes the runtime's own Request and Response, once, before the first request. Not at import: from Node 22 on the first look at the
- * global loads undici, 60 ms of processor time, which applications of other forms need not spend.
+ * Takes the runtime's own Request and Response, once, before the first request. Not at import: from Node 22 on the first
+ * look at the globals loads undici, 60 ms of processor time, which applications of other forms need not spend.
  */
 export function useNatives(request: typeof Request, response: typeof Response): void {
   NativeRequest = request;

@@ -5,53 +5,53 @@
  * (`body`, `clone()`, `text()`), and at once for every other kind of body and for whatever it would refuse.
  * `instanceof Response` holds either way. Node's own costs 17 µs, half of a small request.
  */
+import { isFieldName, isFieldValue } from "../cgi/response-head.ts";
+import { closedStream, spend } from "./fetch-body.ts";
+import { LEAST_BYTES, takeMemory } from "./spare-memory.ts";
+
 let NativeResponse: typeof Response; // see makeLight
 
 type Body = ConstructorParameters<typeof Response>[0];
-type HeaderPairs = readonly (readonly [string, string])[];
+/** Name, value, name, value. */
+type HeaderList = readonly string[];
 
 /** What the adapter sends. */
 export interface LightParts {
   readonly body: string | Uint8Array | null;
-  /** Name, value, name, value. */
-  readonly headers: string[];
+  readonly headers: HeaderList;
+  /** Whether the memory of the body is spare as soon as it is sent. */
+  readonly isSpare: boolean;
 }
 
-const NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
-const VALUE = /^(?:[!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)?$/;
-const REASON = /^[\t -~\x80-\xff]*$/;
-
 class LightResponse {
-  readonly #body: string | Uint8Array | null;
+  #body: string | Uint8Array | null;
   readonly #status: number;
   readonly #statusText: string;
-  readonly #pairs: HeaderPairs;
+  readonly #list: HeaderList;
   #headers: Headers | undefined = undefined;
   #native: Response | undefined = undefined;
+  #isGone = false; // whether the bytes were sent
 
   constructor(body?: Body, init?: ResponseInit) {
-    const pairs = plainPairs(init?.headers);
+    const list = flatHeaders(init?.headers);
     const status = init?.status ?? 200;
     const statusText = init?.statusText ?? "";
+    const hasBody = body !== null && body !== undefined;
     const isLight =
-      (typeof body === "string" || body === null || body === undefined || body instanceof Uint8Array) &&
-      pairs !== undefined &&
+      (!hasBody || typeof body === "string" || body instanceof Uint8Array) &&
+      list !== undefined &&
       Number.isInteger(status) &&
       status >= 200 &&
       status <= 599 &&
-      (body === null || body === undefined || (status !== 204 && status !== 205 && status !== 304)) &&
-      REASON.test(statusText);
+      (!hasBody || (status !== 204 && status !== 205 && status !== 304)) &&
+      isFieldValue(statusText);
     // Anything else is the native one's to take apart, or to refuse with its own error.
     if (!isLight) this.#native = new NativeResponse(body, init);
-    // Bytes are copied, as the native one does: whoever made them may use their memory again.
-    this.#body = !isLight
-      ? null
-      : body instanceof Uint8Array
-        ? new Uint8Array(body)
-        : ((body ?? null) as string | null);
+    if (!isLight || !hasBody) this.#body = null;
+    else this.#body = typeof body === "string" ? body : copyOf(body as Uint8Array);
     this.#status = status;
     this.#statusText = statusText;
-    this.#pairs = pairs ?? [];
+    this.#list = list ?? NO_HEADERS;
   }
 
   get status(): number {
@@ -72,47 +72,61 @@ class LightResponse {
   get native(): Response {
     if (this.#native === undefined) {
       const init = { status: this.#status, statusText: this.#statusText, headers: this.headers };
-      this.#native = new NativeResponse(this.#body as Body, init);
+      this.#native = this.#isGone ? usedResponse(init) : new NativeResponse(this.#body as Body, init);
       this.#headers = this.#native.headers;
+      this.#body = null;
     }
     return this.#native;
   }
 
   /** @internal what to send, while nobody has needed the native one */
   static parts(response: LightResponse): LightParts | undefined {
-    if (response.#native !== undefined) return undefined;
-    const headers: string[] = [];
+    if (response.#native !== undefined || response.#isGone) return undefined;
     const body = response.#body;
     if (response.#headers !== undefined) {
+      const headers: string[] = [];
       for (const [name, value] of response.#headers) headers.push(name, value);
-    } else {
-      for (const [name, value] of response.#pairs) headers.push(name, value);
-      if (needsType(body, response.#pairs)) headers.push("content-type", TEXT);
+      return response.#partsWith(body, headers, false);
     }
+    return response.#partsWith(body, response.#list.slice(), typeof body === "string");
+  }
+
+  #partsWith(body: string | Uint8Array | null, headers: string[], mayNeedType: boolean): LightParts {
+    const given = headers.length;
+    if (mayNeedType && indexOf(headers, given, TYPE) < 0) headers.push(TYPE, TEXT);
     // A length tells the client a whole body from a cut one, and saves the web server its chunks.
-    if (body !== null && !hasLength(headers)) headers.push("content-length", String(Buffer.byteLength(body)));
-    return { body, headers };
+    if (body !== null && indexOf(headers, given, LENGTH) < 0) {
+      headers.push(LENGTH, String(typeof body === "string" ? Buffer.byteLength(body) : body.length));
+    }
+    const isSpare = typeof body === "object" && body !== null && body.length >= LEAST_BYTES;
+    // The memory is about to be used again: from now on this is a response whose body was used.
+    if (body instanceof Uint8Array) this.#giveAway();
+    return { body, headers, isSpare };
+  }
+
+  /** Bytes can be sent once, as the standard has it of every body. */
+  #giveAway(): void {
+    this.#body = null;
+    this.#isGone = true;
   }
 
   #makeHeaders(): Headers {
     const headers = new Headers();
-    for (const [name, value] of this.#pairs) headers.append(name, value);
-    if (needsType(this.#body, this.#pairs)) headers.set("content-type", TEXT);
+    const list = this.#list;
+    for (let at = 0; at < list.length; at += 2) headers.append(list[at]!, list[at + 1]!);
+    if (typeof this.#body === "string" && indexOf(list, list.length, TYPE) < 0) headers.set(TYPE, TEXT);
     return headers;
   }
 
   static json(data: unknown, init?: ResponseInit): Response {
     // undefined and functions have no JSON: the native one says so.
     const text = JSON.stringify(data);
-    const pairs = plainPairs(init?.headers);
-    if (text === undefined || pairs === undefined) return NativeResponse.json(data, init);
-    const headers = pairs.some(isContentType)
-      ? pairs
-      : [...pairs, ["content-type", "application/json"] as const];
-    return new LightResponse(text, {
-      ...init,
-      headers: headers as [string, string][],
-    }) as unknown as Response;
+    const list = flatHeaders(init?.headers);
+    if (text === undefined || list === undefined) return NativeResponse.json(data, init);
+    const headers: [string, string][] = [];
+    for (let at = 0; at < list.length; at += 2) headers.push([list[at]!, list[at + 1]!]);
+    if (indexOf(list, list.length, TYPE) < 0) headers.push([TYPE, "application/json"]);
+    return new LightResponse(text, { ...init, headers }) as unknown as Response;
   }
   static redirect(url: string | URL, status?: number): Response {
     return NativeResponse.redirect(url, status as 302);
@@ -162,37 +176,65 @@ export function lightParts(response: Response): LightParts | undefined {
     : undefined;
 }
 
+const TYPE = "content-type";
+const LENGTH = "content-length";
 const TEXT = "text/plain;charset=UTF-8";
-const NO_PAIRS: HeaderPairs = [];
+const NO_HEADERS: HeaderList = [];
 
 /** Headers given as a plain object or pairs, all of them valid as they stand; undefined: let the native class see to them. */
-function plainPairs(headers: ResponseInit["headers"]): HeaderPairs | undefined {
-  if (headers === undefined) return NO_PAIRS;
-  let pairs: HeaderPairs;
-  if (Array.isArray(headers)) pairs = headers as unknown as HeaderPairs;
-  else if (Object.getPrototypeOf(headers) === Object.prototype)
-    pairs = Object.entries(headers) as unknown as HeaderPairs;
-  else return undefined;
-  for (const pair of pairs) {
-    const [name, value] = pair;
-    if (pair.length !== 2 || typeof name !== "string" || typeof value !== "string") return undefined;
-    if (!NAME.test(name) || !VALUE.test(value)) return undefined;
+function flatHeaders(headers: ResponseInit["headers"]): HeaderList | undefined {
+  if (headers === undefined) return NO_HEADERS;
+  const list: string[] = [];
+  if (Array.isArray(headers)) {
+    for (const pair of headers as unknown as readonly string[][]) {
+      if (pair.length !== 2 || !isPlain(pair[0], pair[1])) return undefined;
+      list.push(pair[0]!, pair[1]!);
+    }
+  } else {
+    if (Object.getPrototypeOf(headers) !== Object.prototype) return undefined;
+    const given = headers as unknown as Record<string, unknown>;
+    for (const name of Object.keys(given)) {
+      const value = given[name];
+      if (!isPlain(name, value)) return undefined;
+      list.push(name, value as string);
+    }
   }
-  return pairs;
+  return list;
 }
 
-function needsType(body: string | Uint8Array | null, pairs: HeaderPairs): boolean {
-  return typeof body === "string" && !pairs.some(isContentType);
+/** Whether Headers would take both as they are: without white space at the ends of the value. */
+function isPlain(name: unknown, value: unknown): boolean {
+  if (typeof name !== "string" || typeof value !== "string") return false;
+  if (!isFieldName(name) || !isFieldValue(value)) return false;
+  return (
+    value.length === 0 || (!isSpace(value.charCodeAt(0)) && !isSpace(value.charCodeAt(value.length - 1)))
+  );
 }
 
-function hasLength(headers: readonly string[]): boolean {
-  for (let at = 0; at < headers.length; at += 2) {
-    const name = headers[at]!;
-    if (name.length === 14 && name.toLowerCase() === "content-length") return true;
+function isSpace(code: number): boolean {
+  return code === 0x20 || code === 0x09;
+}
+
+/** Where a header is among the first `end` entries, or -1; `wanted` in lower case. */
+function indexOf(list: HeaderList, end: number, wanted: string): number {
+  for (let at = 0; at < end; at += 2) {
+    const name = list[at]!;
+    if (name.length === wanted.length && name.toLowerCase() === wanted) return at;
   }
-  return false;
+  return -1;
 }
 
-function isContentType([name]: readonly [string, string]): boolean {
-  return name.length === 12 && name.toLowerCase() === "content-type";
+/** Bytes are copied, as the native one does: whoever made them may use their memory again. */
+function copyOf(bytes: Uint8Array): Uint8Array {
+  if (bytes.length < LEAST_BYTES) return new Uint8Array(bytes);
+  const copy = takeMemory(bytes.length);
+  copy.set(bytes);
+  return copy;
+}
+
+/** What is left of a response whose bytes were sent. */
+function usedResponse(init: ResponseInit): Response {
+  const response = new NativeResponse(closedStream(), init);
+  spend(response.body!);
+  return response;
 }

@@ -12,7 +12,8 @@ import type { Exchange, Handler } from "../server/exchange.ts";
 import { FetchContext } from "./fetch-context.ts";
 import { teachGlobals } from "./fetch-globals.ts";
 import { makeFetchRequest } from "./fetch-request.ts";
-import { lightParts } from "./fetch-response.ts";
+import { Light, lightParts } from "./fetch-response.ts";
+import { giveMemoryBack } from "./spare-memory.ts";
 import { asAbortError } from "./streams.ts";
 
 export type FetchFunction = (request: Request, context: FetchContext) => Response | Promise<Response>;
@@ -36,7 +37,7 @@ export function fetchHandler(application: FetchApplication): Handler {
       if (!isResponse(thrown)) throw thrown;
       result = thrown;
     }
-    if (result instanceof Response) send(exchange, result);
+    if (result?.constructor === Light || result instanceof Response) send(exchange, result);
     else {
       Promise.resolve(result).then(
         (response) => send(exchange, response),
@@ -59,6 +60,8 @@ function send(exchange: Exchange, response: Response): void {
     if (light === undefined && body !== null && isUsed(response)) throw new TypeError(USED);
     if (typeof body === "string" || body instanceof Uint8Array) {
       exchange.respond(head, body);
+      if (light?.isSpare === true)
+        exchange.afterFlush((error) => error ?? giveMemoryBack(body as Uint8Array));
     } else if (body === null) {
       exchange.sendHead(head);
       exchange.end();

@@ -110,8 +110,13 @@ function forbidden(what: string, text: string): AppError {
   return new AppError("ERR_POSTERN_RESPONSE_HEAD", `${what} holds characters HTTP forbids: "${quote(text)}"`);
 }
 
+/** Whether `name` may be the name of a header. RFC 9110 §5.1. */
+export function isFieldName(name: string): boolean {
+  return (nameKinds.get(name) ?? learnName(name)) !== INVALID;
+}
+
 /** Tab, printable ASCII and bytes above it. Characters above U+00FF would lose their upper half on the wire: U+010A is "\n". */
-function isFieldValue(text: string): boolean {
+export function isFieldValue(text: string): boolean {
   for (let at = 0; at < text.length; at++) {
     const code = text.charCodeAt(at);
     if ((code < 0x20 && code !== 0x09) || code === 0x7f || code > 0xff) return false;

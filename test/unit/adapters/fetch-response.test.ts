@@ -125,7 +125,7 @@ describe("a light Response", () => {
     expect(lightParts(new Light("x", { headers: { "Content-Length": "9" } }))?.headers).toEqual([
       ...["Content-Length", "9", "content-type", "text/plain;charset=UTF-8"],
     ]);
-    expect(lightParts(new Light(null))).toEqual({ body: null, headers: [] });
+    expect(lightParts(new Light(null))).toEqual({ body: null, headers: [], isSpare: false });
     const used = new Light("x");
     expect(used.body).not.toBeNull();
     expect(lightParts(used)).toBeUndefined();
@@ -136,9 +136,22 @@ describe("a light Response", () => {
   it("does not change when the bytes it was made of do", async () => {
     const bytes = Buffer.from("hi");
     const response = new Light(bytes);
+    const copy = new Light(bytes);
     bytes.fill("x");
-    expect(lightParts(response)?.body).toEqual(new Uint8Array([104, 105]));
+    expect(lightParts(copy)?.body).toEqual(new Uint8Array([104, 105]));
     expect(await response.text()).toBe("hi");
+  });
+
+  it.each([2, 100_000])("of %i bytes was used once they were sent, as a native one", async (size) => {
+    const response = new Light(Buffer.alloc(size, "x"), { status: 201, headers: { a: "b" } });
+    const { body, isSpare } = lightParts(response)!;
+    expect([body?.length, isSpare]).toEqual([size, size > 2]);
+    expect(lightParts(response)).toBeUndefined();
+    expect([response.bodyUsed, response.body?.locked, response.status, response.headers.get("a")]).toEqual([
+      ...[true, true, 201, "b"],
+    ]);
+    await expect(response.text()).rejects.toThrow(TypeError);
+    expect(() => response.clone()).toThrow(TypeError);
   });
 
   it("can be copied from, and derived from", async () => {
