@@ -3,23 +3,30 @@
  * The socket that Node's own IncomingMessage and ServerResponse think they talk to: one per request, carrying what
  * the web server says about the client, passing the body up and the response down to the exchange.
  *
- * A real Duplex, because frameworks listen to it, pipe it, `finished()` it and destroy it; but `write`, `cork`,
+ * A Duplex, because frameworks listen to it, pipe it, `finished()` it and destroy it; but `write`, `cork`,
  * `pause` and `resume` go straight to the exchange, whose connection does the buffering and the flow control.
  */
 import type { Server as HttpServer, IncomingMessage, ServerResponse } from "node:http";
-import { Duplex } from "node:stream";
 import { AppError } from "../base/errors.ts";
 import { clientCertificate, isClientVerified } from "../cgi/client-certificate.ts";
 import { type Addresses, addresses } from "../cgi/environ.ts";
 import { tlsConnection } from "../cgi/gateway-facts.ts";
 import type { Exchange } from "../server/exchange.ts";
 import type { InputSink } from "../server/input.ts";
-import { emitDrain, type ResponseInternals, type WritableInternals } from "./http-internals.ts";
+import {
+  emitClose,
+  emitDrain,
+  type RequestInternals,
+  type ResponseInternals,
+  readsItsSocket,
+  type WritableInternals,
+} from "./http-internals.ts";
+import { LateDuplex } from "./late-duplex.ts";
 import type { ServerTraits } from "./server-traits.ts";
 
 type WriteCallback = (error?: Error | null) => void;
 
-export class ExchangeSocket extends Duplex implements InputSink {
+export class ExchangeSocket extends LateDuplex implements InputSink {
   readonly #exchange: Exchange;
   #addresses: Addresses | undefined = undefined;
   #timer: NodeJS.Timeout | undefined = undefined;
@@ -37,7 +44,12 @@ export class ExchangeSocket extends Duplex implements InputSink {
 
   /** As on an accepted socket: the http.Server of the application. */
   readonly server: HttpServer;
+  /** `readableHighWaterMark`, see below. */
+  readonly highWaterMark: number;
+  /** Whether the response came as one piece, see response-end.ts. */
+  isWhole = false;
   #awaitsDrain = false;
+  #owesEnd = false; // the body has ended, and nobody has begun to read it
   #isFinished = false; // 'finish' was emitted: what happens to the connection is no abort of the request
   #cause: Error | undefined = undefined; // why the client is gone
 
@@ -45,6 +57,7 @@ export class ExchangeSocket extends Duplex implements InputSink {
     super(traits.socketOptions);
     this.#exchange = exchange;
     this.server = traits.server;
+    this.highWaterMark = traits.socketOptions.highWaterMark;
   }
 
   // What the web server says about the client
@@ -119,8 +132,11 @@ export class ExchangeSocket extends Duplex implements InputSink {
   }
 
   onEnd(): void {
-    this.request.complete = true;
-    this.request.push(null);
+    const request = this.request as IncomingMessage & RequestInternals;
+    request.complete = true;
+    // Who never reads never sees an end, and most requests have no body.
+    if (request._consuming === true || !readsItsSocket) request.push(null);
+    else this.#owesEnd = true;
   }
 
   onFail(cause: Error): void {
@@ -130,6 +146,10 @@ export class ExchangeSocket extends Duplex implements InputSink {
 
   override resume(): this {
     this.#exchange.stdin.resume();
+    if (this.#owesEnd) {
+      this.#owesEnd = false;
+      this.request.push(null);
+    }
     return this;
   }
 
@@ -186,6 +206,29 @@ export class ExchangeSocket extends Duplex implements InputSink {
     const head = response._header as string;
     exchange.sendHead(encoding === "latin1" ? head : asUtf8(head, data.length === head.length));
     if (data.length > head.length) exchange.sendText(data.slice(head.length), encoding);
+  }
+
+  /** The whole response: head and body leave with END_REQUEST in one write. */
+  sendWhole(response: ResponseInternals, body: string | Uint8Array, encoding: BufferEncoding): void {
+    if (this.#timer !== undefined) this.#timer.refresh();
+    const exchange = this.#exchange;
+    const head = response._header as string;
+    exchange.isHeld = true; // until the end
+    this.isWhole = true;
+    response._headerSent = true;
+    if (typeof body === "string") {
+      exchange.sendHead(encoding === "latin1" ? head : asUtf8(head, body === ""));
+      if (body !== "") exchange.sendText(body, encoding);
+    } else {
+      exchange.sendHead(head);
+      exchange.sendBytes(body);
+    }
+    this.bytesWritten += head.length + body.length;
+  }
+
+  /** Calls back once everything is with the kernel. */
+  afterFlush(callback: WriteCallback): void {
+    this.#exchange.afterFlush(callback);
   }
 
   // node:http corks for a moment whenever something is written, and reads and sets the count itself.
@@ -315,16 +358,26 @@ export class ExchangeSocket extends Duplex implements InputSink {
   }
 }
 
-// stream.Duplex declares a property, which no accessor of a class may replace.
-Object.defineProperty(ExchangeSocket.prototype, "writableLength", {
-  configurable: true,
-  get(this: ExchangeSocket): number {
-    return this.backlogBytes;
+// stream.Duplex declares properties, which no accessor of a class may replace.
+Object.defineProperties(ExchangeSocket.prototype, {
+  writableLength: {
+    configurable: true,
+    get(this: ExchangeSocket): number {
+      return this.backlogBytes;
+    },
+  },
+  // Asked by every request when it is made.
+  readableHighWaterMark: {
+    configurable: true,
+    get(this: ExchangeSocket): number {
+      return this.highWaterMark;
+    },
   },
 });
 
 function emitClosed(socket: ExchangeSocket, hadError: boolean): void {
   socket.abortRequest();
+  if (socket._httpMessage !== null) emitClose(socket._httpMessage);
   socket.emit("close", hadError);
 }
 

@@ -16,6 +16,18 @@ export interface ResponseInternals {
   /** Whether the client waits for 100 Continue. */
   _expect_continue: boolean;
   chunkedEncoding: boolean;
+  /** Bytes of a body that is known when the head is made. */
+  _contentLength: number | null;
+  /** Not for HEAD, 204, 304. */
+  _hasBody: boolean;
+  /** Whether `end()` was called. */
+  finished: boolean;
+  /** What waits for a socket. */
+  readonly outputData: readonly unknown[];
+  strictContentLength: boolean;
+  _closed: boolean;
+  _implicitHeader(): void;
+  _finish(): void;
   _storeHeader(firstLine: string, headers: unknown): void;
 }
 
@@ -24,12 +36,24 @@ export interface WritableInternals {
   readonly _writableState: { corked: number };
 }
 
+/** The part of a stream's state that says it is over. */
+export interface ReadableFlags {
+  ended: boolean;
+  endEmitted: boolean;
+  destroyed: boolean;
+  closed: boolean;
+  closeEmitted: boolean;
+}
+
 /** The undocumented members of IncomingMessage. */
 export interface RequestInternals {
   /** Whether somebody reads the body. */
   _consuming?: boolean;
   /** As the server's option of this name. */
   joinDuplicateHeaders: boolean;
+  _dumped: boolean;
+  readonly _readableState: ReadableFlags;
+  readonly _eventsCount: number;
   _addHeaderLines(headers: string[], count: number): void;
   _dump(): void;
 }
@@ -45,11 +69,51 @@ export function ownSymbol(object: object, description: string): symbol | undefin
   return Object.getOwnPropertySymbols(object).find((symbol) => symbol.description === description);
 }
 
+const aResponse = new ServerResponse(new IncomingMessage(undefined as never));
+
 /** The flag behind `writableNeedDrain`. */
-const needsDrain: symbol | undefined = ownSymbol(
-  new ServerResponse(new IncomingMessage(undefined as never)),
-  "kNeedDrain",
-);
+const needsDrain: symbol | undefined = ownSymbol(aResponse, "kNeedDrain");
+
+/** Whether requests tell their socket when somebody begins to read. */
+export const readsItsSocket: boolean = tellsSocket();
+
+function tellsSocket(): boolean {
+  let isTold = false;
+  const socket = { readable: true, resume: () => (isTold = true) };
+  const request = new IncomingMessage(socket as never) as IncomingMessage & RequestInternals;
+  if (request._consuming !== false) return false;
+  request._read(0);
+  return isTold && (request._consuming as boolean) === true;
+}
+
+/** Who waits for the end of a response, and how it was; undefined where `finished` alone says it (Node 20 and 22). */
+const finishedMark: symbol | undefined = ownSymbol(aResponse, "kWritableFinished");
+const endCallbacks: symbol | undefined = ownSymbol(aResponse, "kEndCallbacks");
+const flushError: symbol | undefined = ownSymbol(aResponse, "kFlushError");
+
+/**
+ * Whether what this runtime's `end()` does is known, so that it can be done in fewer steps: Bun's and Deno's responses
+ * are of their own kind.
+ */
+export const isEndKnown: boolean = knowsEnd();
+
+function knowsEnd(): boolean {
+  const { bun, deno } = process.versions;
+  const { _contentLength, _hasBody, _closed, finished, outputData, strictContentLength, _finish } =
+    aResponse as unknown as ResponseInternals;
+  const hasMarks = [finishedMark, endCallbacks, flushError].filter((mark) => mark !== undefined).length;
+  return (
+    (bun ?? deno) === undefined &&
+    (hasMarks === 0 || hasMarks === 3) &&
+    _contentLength === null &&
+    _hasBody === true &&
+    _closed === false &&
+    finished === false &&
+    strictContentLength === false &&
+    Array.isArray(outputData) &&
+    typeof _finish === "function"
+  );
+}
 
 /** Where requests have a `signal` (Node 24): takes it off the socket, whose end is no abort any more. */
 const detachSignal: symbol | undefined = ownSymbol(IncomingMessage.prototype, "kDetachAbortSignal");
@@ -86,6 +150,19 @@ export function emitDrain(response: ServerResponse): void {
 /** The response is complete: the end of the socket is no abort of the request. */
 export function detachAbortSignal(request: IncomingMessage): void {
   if (detachSignal !== undefined) (request as unknown as Record<symbol, () => void>)[detachSignal]!();
+}
+
+/** Everything of a response is with the kernel, or never will be. */
+export function markFinished(response: ServerResponse, error: Error | null | undefined): void {
+  if (finishedMark === undefined) return;
+  const members = response as unknown as Record<symbol, unknown>;
+  const isSent = error === undefined || error === null;
+  if (isSent) members[finishedMark] = true;
+  else members[flushError!] = error;
+  const waiting = members[endCallbacks!] as ((error: Error | null) => void)[] | null;
+  if (waiting === null) return;
+  members[endCallbacks!] = null;
+  for (const callback of waiting) callback(error ?? null);
 }
 
 /** Tells a response that it is over, as node:http's server does. */

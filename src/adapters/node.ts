@@ -9,26 +9,21 @@
 import diagnostics from "node:diagnostics_channel";
 import { EventEmitter } from "node:events";
 import { AppError } from "../base/errors.ts";
-import {
-  createServer,
-  type Server as HttpServer,
-  type IncomingMessage,
-  type ServerResponse,
-} from "../base/node-http.ts";
+import { createServer, type Server as HttpServer, type IncomingMessage, ServerResponse } from "../base/node-http.ts";
 import { httpVersion, method, rawHeaders } from "../cgi/environ.ts";
 import type { Exchange, Handler } from "../server/exchange.ts";
 import { ExchangeSocket } from "./exchange-socket.ts";
 import { headFromHttp } from "./http-head.ts";
 import {
   checkInternals,
-  detachAbortSignal,
-  emitClose,
+  isEndKnown,
   type RequestInternals,
   type ResponseInternals,
   storeHttpHead,
 } from "./http-internals.ts";
 import { mendResponse } from "./mend-response.ts";
 import { offloadFiles } from "./offload.ts";
+import { endResponse, finishResponse } from "./response-end.ts";
 import { type ServerTraits, traitsOf } from "./server-traits.ts";
 import { remember } from "./side.ts";
 import type { TunnelSocket } from "./tunnel-socket.ts";
@@ -41,7 +36,6 @@ const ZERO = "0".charCodeAt(0);
 
 // What node:http's server publishes, for who traces and measures: OpenTelemetry and its kin.
 const startChannel = diagnostics.channel("http.server.request.start");
-const finishChannel = diagnostics.channel("http.server.response.finish");
 
 /** Calls the application; what it returns may be a promise. */
 type Call = (request: IncomingMessage, response: ServerResponse) => unknown;
@@ -158,9 +152,15 @@ function makeResponse(
   internals._storeHeader = storeCgiHead;
   const { unique } = traits;
   if (unique !== undefined) (response as unknown as Record<symbol, unknown>)[unique.symbol] = unique.headers;
-  response.on("prefinish", onPrefinish);
-  response.on("finish", onFinish);
-  response.assignSocket(socket as never);
+  internals._finish = finishResponse as never;
+  if (traits.Response === ServerResponse && isEndKnown) {
+    if (!traits.responseOptions.rejectNonStandardBodyWrites) response.end = endResponse as never;
+    // As `assignSocket` does, without its listener: when this socket closes, it tells the response itself.
+    socket._httpMessage = response;
+    (response as { socket: unknown }).socket = socket;
+  } else {
+    response.assignSocket(socket as never);
+  }
   return response;
 }
 
@@ -177,39 +177,6 @@ function storeCgiHead(this: ServerResponse & ResponseInternals, firstLine: strin
   // FastCGI frames the body; chunk sizes in it would reach the browser as text.
   this.chunkedEncoding = false;
   this._header = headFromHttp(this._header as string);
-}
-
-/** `end()` was called and everything is with the socket: END_REQUEST leaves in the same write. */
-function onPrefinish(this: ServerResponse): void {
-  (this.socket as unknown as ExchangeSocket | null)?.finish();
-}
-
-/** What node:http's server does after each response. */
-function onFinish(this: ServerResponse): void {
-  const socket = this.socket as unknown as ExchangeSocket | null;
-  if (socket === null) return;
-  const request = this.req as IncomingMessage & RequestInternals;
-  if (finishChannel.hasSubscribers) {
-    finishChannel.publish({ request, response: this, socket, server: socket.server });
-  }
-  socket.release();
-  if (!request._consuming) {
-    if (!request.complete) {
-      request.complete = true; // nobody reads the body: it ends here
-      request.push(null);
-    }
-    request._dump();
-  }
-  this.detachSocket(socket as never);
-  process.nextTick(closeResponse, this, socket);
-}
-
-/** The client's connection is the web server's: to whoever listens it ends with the response. */
-function closeResponse(response: ServerResponse, socket: ExchangeSocket): void {
-  emitClose(response);
-  if (socket.listenerCount("close") === 0 || !socket.request.complete) return;
-  detachAbortSignal(socket.request);
-  socket.destroy();
 }
 
 function fail(exchange: Exchange, socket: ExchangeSocket, error: unknown): void {
