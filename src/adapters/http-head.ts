@@ -1,9 +1,25 @@
 // HOT
-/** node:http's response head as a CGI header block. */
+/** The head of a node:http response as a CGI header block: from its headers, or from the head that node:http wrote. */
 import { AppError } from "../base/errors.ts";
+import { isToken } from "../cgi/environ.ts";
 import { isHopByHop, MAX_HEAD_BYTES } from "../cgi/response-head.ts";
+import type { ResponseInternals } from "./http-internals.ts";
+
+/** What a response keeps for each header that was set: the name as it was given, and the value. */
+export type SetHeaders = Readonly<Record<string, readonly [string, unknown]>>;
+
+/** What `writeHead` takes, when it takes an object. */
+export type GivenHeaders = Readonly<Record<string, unknown>>;
+
+/** What of a response its head depends on. */
+export interface HeadSource extends ResponseInternals {
+  readonly statusCode: number;
+  readonly statusMessage: string;
+  readonly sendDate: boolean;
+}
 
 const STATUS_AT = "HTTP/1.1 ".length;
+const EVENTS = /^text\/event-stream\b/i;
 /** Heads that hold one of these need a closer look; most hold none. */
 const SPECIAL =
   /\r\n(?:connection|keep-alive|proxy-connection|transfer-encoding|te|trailer|upgrade|status|location|content-type: text\/event-stream)\b/i;
@@ -24,6 +40,88 @@ export function headFromHttp(http: string): string {
     );
   }
   return head;
+}
+
+/** What no header value may hold; node:http says so then. */
+const FORBIDDEN = /[^\t\x20-\x7e\x80-\xff]/;
+
+/**
+ * The block of an ordinary response, as node:http would make its own: with Date, and the length of a body that is
+ * known. Undefined for one that needs a closer look, or is to be refused: `headFromHttp` is for those.
+ * @param headers as they were set one by one, or as `writeHead` was given them
+ * @param areChecked whether `setHeader` has checked them
+ */
+export function headFromHeaders(
+  response: HeadSource,
+  headers: GivenHeaders | SetHeaders | null | undefined,
+  areChecked: boolean,
+): string | undefined {
+  const { statusCode, statusMessage } = response;
+  // Of these node:http changes more than the head.
+  if (statusCode === 204 || statusCode === 304 || statusCode < 200 || statusMessage === "") return undefined;
+  let head = `Status: ${statusCode} ${statusMessage}\r\n`;
+  let hasDate = false;
+  let length: unknown;
+  for (const key in headers) {
+    let name = key;
+    let value = headers[key];
+    if (areChecked) {
+      name = (value as SetHeaders[string])[0];
+      value = (value as SetHeaders[string])[1];
+    } else if (!Object.hasOwn(headers, key)) {
+      continue;
+    } else if (!isToken(key) || (typeof value === "string" && FORBIDDEN.test(value))) {
+      return undefined;
+    }
+    if (typeof value !== "string" && typeof value !== "number") return undefined;
+    switch (areChecked ? key : key.toLowerCase()) {
+      case "connection":
+      case "keep-alive":
+      case "proxy-connection":
+      case "transfer-encoding":
+      case "te":
+      case "trailer":
+      case "upgrade":
+      case "status":
+      case "location":
+      case "expect":
+      case "cookie":
+      case "content-disposition":
+        return undefined;
+      case "content-type":
+        if (EVENTS.test(value as string)) return undefined;
+        break;
+      case "content-length":
+        length = value;
+        break;
+      case "date":
+        hasDate = true;
+        break;
+    }
+    head += `${name}: ${value}\r\n`;
+  }
+  if (response.sendDate && !hasDate) head += dateLine();
+  if (length !== undefined) {
+    response._contentLength = Number(length);
+    response._removedContLen = false;
+  } else if (response._hasBody && response.useChunkedEncodingByDefault && !response._removedContLen) {
+    const known = response._contentLength;
+    if (typeof known === "number") head += `Content-Length: ${known}\r\n`;
+  }
+  return head.length + 2 > MAX_HEAD_BYTES ? undefined : `${head}\r\n`;
+}
+
+let dateSecond = 0;
+let date = "";
+
+/** Made once a second. */
+function dateLine(): string {
+  const second = Math.floor(Date.now() / 1000);
+  if (second !== dateSecond) {
+    dateSecond = second;
+    date = `Date: ${new Date(second * 1000).toUTCString()}\r\n`;
+  }
+  return date;
 }
 
 function rewrite(head: string): string {

@@ -25,6 +25,9 @@ export interface ResponseInternals {
   /** What waits for a socket. */
   readonly outputData: readonly unknown[];
   strictContentLength: boolean;
+  /** Whether the application removed the header of this name. */
+  _removedContLen: boolean;
+  readonly useChunkedEncodingByDefault: boolean;
   _closed: boolean;
   _implicitHeader(): void;
   _finish(): void;
@@ -85,6 +88,9 @@ function tellsSocket(): boolean {
   request._read(0);
   return isTold && (request._consuming as boolean) === true;
 }
+
+/** Under which symbol a response keeps the headers that were set: lower-case name → name as given, and value. */
+export const outHeaders: symbol | undefined = ownSymbol(aResponse, "kOutHeaders");
 
 /** Who waits for the end of a response, and how it was; undefined where `finished` alone says it (Node 20 and 22). */
 const finishedMark: symbol | undefined = ownSymbol(aResponse, "kWritableFinished");

@@ -13,10 +13,11 @@ import { createServer, type Server as HttpServer, type IncomingMessage, ServerRe
 import { httpVersion, method, rawHeaders } from "../cgi/environ.ts";
 import type { Exchange, Handler } from "../server/exchange.ts";
 import { ExchangeSocket } from "./exchange-socket.ts";
-import { headFromHttp } from "./http-head.ts";
+import { type GivenHeaders, type HeadSource, headFromHeaders, headFromHttp } from "./http-head.ts";
 import {
   checkInternals,
   isEndKnown,
+  outHeaders,
   type RequestInternals,
   type ResponseInternals,
   storeHttpHead,
@@ -164,8 +165,21 @@ function makeResponse(
   return response;
 }
 
-/** Stands in for ServerResponse#_storeHeader: lets node:http check and write the head, then turns it into CGI. */
-function storeCgiHead(this: ServerResponse & ResponseInternals, firstLine: string, headers: unknown): void {
+/**
+ * Stands in for ServerResponse#_storeHeader. What is not ordinary node:http checks and writes, and then it is turned
+ * into CGI.
+ */
+function storeCgiHead(this: ServerResponse & HeadSource, firstLine: string, headers: unknown): void {
+  if (outHeaders !== undefined && !Array.isArray(headers)) {
+    const areSet = headers === (this as unknown as Record<symbol, unknown>)[outHeaders];
+    const head = headFromHeaders(this, headers as GivenHeaders | undefined, areSet);
+    if (head !== undefined) {
+      this.chunkedEncoding = false;
+      this._header = head;
+      this._headerSent = false;
+      return;
+    }
+  }
   storeHttpHead.call(this, firstLine, headers);
   if (this.statusCode === 101) {
     this._header = null;

@@ -39,7 +39,7 @@ export function endResponse(
   const inherited = (Object.getPrototypeOf(this) as Response).end;
   const { socket } = this;
   if (
-    this._header !== null ||
+    this._headerSent ||
     (callback !== undefined && callback !== null) ||
     !isBody(chunk) ||
     !isPlainEncoding(encoding) ||
@@ -55,11 +55,13 @@ export function endResponse(
   }
   const body = chunk ?? "";
   const written = encoding === "latin1" ? "latin1" : "utf8";
-  this._contentLength = typeof body === "string" ? Buffer.byteLength(body, written) : body.byteLength;
-  this._implicitHeader();
-  // A `writeHead` that somebody put there may have done anything.
-  if (this._header === null || this._headerSent || this.finished) {
-    return inherited.call(this, chunk, encoding, callback);
+  if (this._header === null) {
+    this._contentLength = typeof body === "string" ? Buffer.byteLength(body, written) : body.byteLength;
+    this._implicitHeader();
+    // A `writeHead` that somebody put there may have done anything.
+    if (this._header === null || this._headerSent || this.finished) {
+      return inherited.call(this, chunk, encoding, callback);
+    }
   }
   socket.sendWhole(this, this._hasBody ? body : "", written);
   this.finished = true;

@@ -107,12 +107,8 @@ export function rawHeaders(params: ParamSource): string[] {
     const value = strayAuthorization(params);
     if (value !== undefined) pushChecked(headers, "authorization", value);
   }
-  let type = "";
-  let length = "";
-  params.each("CONTENT_", (param, value) => {
-    if (param === "CONTENT_TYPE") type = value;
-    else if (param === "CONTENT_LENGTH") length = value;
-  });
+  const type = params.get("CONTENT_TYPE") ?? "";
+  const length = params.get("CONTENT_LENGTH") ?? "";
   if (type !== "") pushChecked(headers, "content-type", type);
   if (isLength(length)) headers.push("content-length", length);
   else if (hasUnknownLength(params, length)) headers.push("transfer-encoding", "chunked");

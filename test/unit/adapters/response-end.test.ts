@@ -82,6 +82,15 @@ describe("a response that is ended with its whole body", () => {
     expect(head).toMatch(new RegExp(`^Content-Length: ${Buffer.byteLength(expected)}\r?$`, "m"));
   });
 
+  it("has the head that writeHead was given", async () => {
+    const { head, body } = await answer((_request, response) => {
+      response.writeHead(404, { "X-A": "1", "content-length": 5 }).end("whole");
+      expect(response.headersSent).toBe(true);
+    });
+    expect(head).toMatch(/^Status: 404 Not Found\r\nX-A: 1\r\ncontent-length: 5\r\nDate: /);
+    expect(body).toBe("whole");
+  });
+
   it("goes through the `end` of a prototype that an application put there", async () => {
     const { body } = await answer((_request, response) => {
       const under = Object.getPrototypeOf(response) as ServerResponse;
