@@ -146,11 +146,15 @@ export class ExchangeSocket extends LateDuplex implements InputSink {
 
   override resume(): this {
     this.#exchange.stdin.resume();
-    if (this.#owesEnd) {
-      this.#owesEnd = false;
-      this.request.push(null);
-    }
+    this.settle();
     return this;
+  }
+
+  /** Tells the request of the end of its body, if that was left until somebody wants to know. */
+  settle(): void {
+    if (!this.#owesEnd) return;
+    this.#owesEnd = false;
+    this.request.push(null);
   }
 
   override pause(): this {

@@ -120,7 +120,7 @@ function afterFinish(response: Response, socket: ExchangeSocket): void {
       request.complete = true; // nobody reads the body: it ends here
       request.push(null);
     }
-    if (request._eventsCount > 0) request._dump();
+    if (request._eventsCount > 0) dump(request, socket);
   }
   if (socket.listenerCount("close") > 0)
     (response as unknown as ServerResponse).detachSocket(socket as never);
@@ -134,12 +134,17 @@ function closeResponse(response: Response, socket: ExchangeSocket): void {
   emitClose(response as unknown as ServerResponse);
   const request = socket.request as IncomingMessage & RequestInternals;
   if (!request._consuming && !request._dumped) {
-    if (request._eventsCount > 0) request._dump();
+    if (request._eventsCount > 0) dump(request, socket);
     else endQuietly(request);
   }
   if (socket.listenerCount("close") === 0 || !request.complete) return;
   detachAbortSignal(request);
   socket.destroy();
+}
+
+function dump(request: RequestInternals, socket: ExchangeSocket): void {
+  socket.settle(); // Node 26 reads once, and expects to find the end
+  request._dump();
 }
 
 /** As `_dump` leaves a request, whose events nobody would hear. */
