@@ -165,8 +165,11 @@ Object.defineProperty(LightResponse, "name", { value: "Response" });
 export function makeLight(native: typeof Response): typeof Response {
   NativeResponse = native;
   Object.setPrototypeOf(LightResponse.prototype, native.prototype);
-  return LightResponse as unknown as typeof Response;
+  return Light;
 }
+
+/** What `makeLight` gives, for who wants to know one when he sees it. */
+export const Light: typeof Response = LightResponse as unknown as typeof Response;
 
 /** What to send of a response made by {@link Light}; undefined for every other one, which is streamed. */
 export function lightParts(response: Response): LightParts | undefined {

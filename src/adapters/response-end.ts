@@ -7,7 +7,7 @@
  */
 import diagnostics from "node:diagnostics_channel";
 import { EventEmitter } from "node:events";
-import { type IncomingMessage, OutgoingMessage, type ServerResponse } from "node:http";
+import { type IncomingMessage, OutgoingMessage, type ServerResponse } from "../base/node-http.ts";
 import { ExchangeSocket } from "./exchange-socket.ts";
 import {
   detachAbortSignal,
