@@ -50,7 +50,7 @@ export class Scoreboard {
     this.#slots.set(exchange, slot);
     const { params } = exchange;
     const url = urlOf(params);
-    const client = params.get("REMOTE_ADDR") ?? "";
+    const client = exchange.client.get("REMOTE_ADDR") ?? "";
     const text = `1${startedAt} ${params.get("REQUEST_METHOD") ?? "?"} ${url.slice(0, URL_CHARACTERS)} ${client.slice(0, 100)}\n`;
     const length = this.#bytes.write(text, 0, "latin1");
     this.#write(this.#bytes, length, slot);
@@ -69,10 +69,10 @@ export class Scoreboard {
 
   /** What is being worked on, oldest first: asked by the watchdog through the inspector. */
   list(): RequestSnapshot[] {
-    return [...this.#startedAt].map(([{ params }, startedAt]) => ({
+    return [...this.#startedAt].map(([{ params, client }, startedAt]) => ({
       method: params.get("REQUEST_METHOD") ?? "?",
       url: urlOf(params).slice(0, URL_CHARACTERS),
-      client: params.get("REMOTE_ADDR") ?? "",
+      client: client.get("REMOTE_ADDR") ?? "",
       startedAt,
     }));
   }

@@ -75,6 +75,6 @@ export class RequestClock {
 }
 
 /** The visitor's address, for a log. */
-function clientOf({ params }: Exchange): string | undefined {
-  return params.get("REMOTE_ADDR");
+function clientOf({ client }: Exchange): string | undefined {
+  return client.get("REMOTE_ADDR");
 }

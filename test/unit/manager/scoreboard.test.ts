@@ -17,7 +17,8 @@ function makeBoard(): { board: Scoreboard; file: ScoreboardFile } {
 
 /** An exchange, as far as the scoreboard looks at it. */
 function exchange(params: Readonly<Record<string, string>>): Exchange {
-  return { params: new Map(Object.entries(params)) } as unknown as Exchange;
+  const source = new Map(Object.entries(params));
+  return { params: source, client: source } as unknown as Exchange;
 }
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
