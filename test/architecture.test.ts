@@ -36,8 +36,10 @@ const TABLE: Readonly<Record<string, Row>> = {
   server: {
     imports: ["base", "cgi", "protocol"],
     // fs and path: unix sockets are files, made under another name and renamed. dns: whose address a name is.
+    // diagnostics_channel: events.ts.
     builtins: [
       "buffer",
+      "diagnostics_channel",
       "dns/promises",
       "events",
       "fs",

@@ -58,8 +58,11 @@ export function checkPool(
   if (firstArg !== undefined && !firstArg.startsWith("-")) {
     wrong(`${said("nodeArgs", firstArg)} is no flag: node would run it instead of the application`);
   }
-  if (pool.pingPath !== undefined && pool.pingPath === pool.statusPath) {
-    wrong(`pingPath and statusPath are both ${pool.pingPath}: choose another path for one of them`);
+  const probes = ["pingPath", "statusPath", "metricsPath"] as const;
+  for (const [at, name] of probes.entries()) {
+    const other = probes.slice(at + 1).find((one) => pool[name] !== undefined && pool[one] === pool[name]);
+    if (other !== undefined)
+      wrong(`${name} and ${other} are both ${pool[name]}: choose another path for one of them`);
   }
   for (const name of ["user", "group"] as const) {
     const value = pool[name];

@@ -150,6 +150,18 @@ export interface RequestsInput {
    * see it. @default none
    */
   statusPath?: string | false | undefined;
+  /**
+   * Requests for this path are answered with the metrics of the pool, for Prometheus. Let the web server
+   * restrict who may see it. @default none
+   */
+  metricsPath?: string | false | undefined;
+  /** A line for each request goes to this file; `-` is standard output. @default none */
+  accessLog?: string | false | undefined;
+  /**
+   * `common`, `combined`, `json`, or a format with php-fpm's fields such as `%R %m %r%Q%q %s %d`.
+   * @default `combined`
+   */
+  accessLogFormat?: string | undefined;
 }
 
 /** How the mount is found, and what error pages show. */

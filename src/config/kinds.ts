@@ -115,6 +115,17 @@ export const path: Kind = single("path", "string", "a path", (value, { folder })
   isPath(value) ? absolute(value, folder) : undefined,
 );
 
+/** A path, made absolute, or `-`: standard output. */
+export const pathOrOutput: Kind = single(
+  "path",
+  "string",
+  "a path, or - for standard output",
+  (value, { folder }) => {
+    if (!isPath(value)) return undefined;
+    return /^(?:-|\/dev\/stdout|(?:\/dev|\/proc\/self)\/fd\/1)$/.test(value) ? "-" : absolute(value, folder);
+  },
+);
+
 /** A path that is made absolute later, because it is relative to another setting. */
 export const latePath: Kind = single("path", "string", "a path", (value) =>
   isPath(value) ? value : undefined,

@@ -12,6 +12,7 @@ import {
   octal,
   offloadFolders,
   path,
+  pathOrOutput,
   text,
   yesNo,
 } from "./kinds.ts";
@@ -198,5 +199,25 @@ export const REQUESTS_TABLE: Readonly<Record<keyof RequestsInput, Setting>> = {
     isForApps: true,
     fpm: "pm.status_path",
     doc: "Requests for this path are answered with the state of the pool. Let the web server restrict who may see it.",
+  },
+  metricsPath: {
+    kind: URL_PATH,
+    canBeOff: true,
+    isForApps: true,
+    doc: "Requests for this path are answered with the metrics of the pool, for Prometheus. Let the web server restrict who may see it.",
+  },
+  accessLog: {
+    kind: pathOrOutput,
+    canBeOff: true,
+    isForApps: true,
+    fpm: "access.log",
+    doc: "A line for each request goes to this file; `-` is standard output.",
+  },
+  accessLogFormat: {
+    kind: text("format"),
+    standard: "combined",
+    isForApps: true,
+    fpm: "access.format",
+    doc: "`common`, `combined`, `json`, or a format with php-fpm's fields such as `%R %m %r%Q%q %s %d`.",
   },
 };

@@ -88,6 +88,10 @@ export interface PoolSettings {
   readonly pingPath: string | undefined;
   readonly pingResponse: string;
   readonly statusPath: string | undefined;
+  readonly metricsPath: string | undefined;
+  /** A file, or `-` for standard output. */
+  readonly accessLog: string | undefined;
+  readonly accessLogFormat: string;
 
   readonly user: string | number | undefined;
   readonly group: string | number | undefined;

@@ -7,6 +7,7 @@ import { Socket } from "node:net";
 import { isAbsolute } from "node:path";
 import type { Logger } from "../base/log.ts";
 import type { BootFailure } from "../server/boot-failure.ts";
+import { METER_LENGTH } from "../server/meter.ts";
 
 /** The descriptor a worker finds its end under. */
 const CHANNEL_FD = 3;
@@ -25,6 +26,8 @@ const MAX_MESSAGES_PER_SECOND = 10000;
 export type ToWorker =
   | { readonly type: "start"; readonly settings: WorkerSettings }
   | { readonly type: "drain"; readonly delayMs: number }
+  /** The files of logs were moved away. */
+  | { readonly type: "reopenLogs" }
   /** To one that was started before there was need of it. */
   | { readonly type: "go"; readonly failure: BootFailure | undefined }
   | { readonly type: "status"; readonly id: number; readonly text: string; readonly contentType: string };
@@ -55,6 +58,8 @@ export interface Failed {
 export interface Beat {
   readonly requests: number;
   readonly openRequests: number;
+  /** Those that wait for their turn. */
+  readonly queuedRequests: number;
   readonly connections: number;
   readonly acceptedConnections: number;
   readonly slowRequests: number;
@@ -62,6 +67,8 @@ export interface Beat {
   readonly loopDelayMs: number;
   readonly loopUtilisation: number;
   readonly memoryBytes: number;
+  /** The numbers of its meter, see server/meter.ts. */
+  readonly meter: readonly number[];
 }
 
 /** Everything a worker needs to know; it reads no configuration itself. */
@@ -84,6 +91,7 @@ export interface WorkerSettings {
   /** Whether other workers accept from the same sockets. */
   readonly hasSiblings: boolean;
   readonly statusPath: string | undefined;
+  readonly metricsPath: string | undefined;
   /** Options of the server, and of the one behind the HTTP gateway: plain values only. */
   readonly options: Readonly<Record<string, unknown>>;
   readonly frontOptions: Readonly<Record<string, unknown>>;
@@ -242,6 +250,7 @@ function readBeat(given: Readonly<Record<string, unknown>>): Beat {
   return {
     requests: count(given, "requests"),
     openRequests: count(given, "openRequests"),
+    queuedRequests: count(given, "queuedRequests"),
     connections: count(given, "connections"),
     acceptedConnections: count(given, "acceptedConnections"),
     slowRequests: count(given, "slowRequests"),
@@ -249,6 +258,7 @@ function readBeat(given: Readonly<Record<string, unknown>>): Beat {
     loopDelayMs: count(given, "loopDelayMs"),
     loopUtilisation: count(given, "loopUtilisation"),
     memoryBytes: count(given, "memoryBytes"),
+    meter: counts(given, "meter", METER_LENGTH),
   };
 }
 
@@ -275,6 +285,13 @@ function count(given: Readonly<Record<string, unknown>>, name: string): number {
   const value = given[name];
   if (typeof value === "number" && Number.isFinite(value) && value >= 0) return value;
   throw new TypeError(`${name} is not a number from 0`);
+}
+
+function counts(given: Readonly<Record<string, unknown>>, name: string, length: number): number[] {
+  const value = given[name];
+  const isOne = (one: unknown): boolean => typeof one === "number" && Number.isFinite(one) && one >= 0;
+  if (Array.isArray(value) && value.length === length && value.every(isOne)) return value;
+  throw new TypeError(`${name} is not a list of ${length} numbers from 0`);
 }
 
 /** Checks what came in place of the manager's first message: somebody started a worker by hand. */

@@ -4,6 +4,8 @@
  */
 import { SettingError } from "../base/errors.ts";
 import { badOption, checkKeys } from "../base/settings.ts";
+import { managerMetrics } from "../status/metrics.ts";
+import { OPENMETRICS_TYPE } from "../status/openmetrics.ts";
 import { listWorkers } from "../status/workers.ts";
 import type { Commands, Outcome } from "./commands.ts";
 
@@ -12,8 +14,9 @@ const MOST_WORKERS = 100_000;
 
 export interface Answer {
   readonly status: number;
-  /** Printed as JSON. */
+  /** Printed as JSON; text of another type as it is. */
   readonly body: unknown;
+  readonly contentType?: string;
 }
 
 type Body = Readonly<Record<string, unknown>>;
@@ -39,6 +42,16 @@ export const ROUTES: readonly Route[] = [
     path: "/workers",
     fields: {},
     run: (commands) => ({ status: 200, body: listWorkers(commands.status()) }),
+  },
+  {
+    method: "GET",
+    path: "/metrics",
+    fields: {},
+    run: (commands) => ({
+      status: 200,
+      body: managerMetrics(commands.status()),
+      contentType: `${OPENMETRICS_TYPE}; charset=utf-8`,
+    }),
   },
   {
     method: "POST",

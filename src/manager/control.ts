@@ -190,11 +190,12 @@ function send(
   limits: ControlLimits,
 ): void {
   if (response.destroyed || response.headersSent) return;
-  const text = `${JSON.stringify(answer.body)}\n`;
+  const { contentType = "application/json" } = answer;
+  const text = answer.contentType === undefined ? `${JSON.stringify(answer.body)}\n` : String(answer.body);
   // Who does not take its answer holds one of few connections.
   response.setTimeout(limits.requestTimeoutMs, () => response.destroy());
   response.writeHead(answer.status, {
-    "content-type": "application/json",
+    "content-type": contentType,
     "content-length": Buffer.byteLength(text),
     "cache-control": "no-store",
     "x-content-type-options": "nosniff",

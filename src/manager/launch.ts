@@ -11,6 +11,7 @@ import type { PoolSettings } from "../config/types.ts";
 import { findUser } from "../server/accounts.ts";
 import type { BootFailure } from "../server/boot-failure.ts";
 import type { HeldSocket } from "../server/held-socket.ts";
+import { openStandardOutput } from "./access-logs.ts";
 import { type DevSettings, FIRST_SOCKET_FD, type ToWorker, type WorkerSettings } from "./channel.ts";
 import { workerEnvironment } from "./environment.ts";
 import { type LaunchTools, planLaunch } from "./preamble.ts";
@@ -49,7 +50,11 @@ export function launchWorker(context: LaunchContext, id: number, generation: num
 }
 
 function launchApp(context: LaunchContext, file: string, id: number, generation: number): Launching {
-  const { pool, sockets, http, wsHttp } = context;
+  const { sockets, http, wsHttp } = context;
+  // The worker's own standard output is the application's.
+  const output = context.pool.accessLog === "-" ? openStandardOutput() : undefined;
+  const logFd = FIRST_SOCKET_FD + [...sockets, http, wsHttp].filter((socket) => socket !== undefined).length;
+  const pool = output === undefined ? context.pool : { ...context.pool, accessLog: `fd:${logFd}` };
   const env = {
     ...workerEnvironment(pool, context.env),
     POSTERN_POOL: pool.name,
@@ -84,7 +89,7 @@ function launchApp(context: LaunchContext, file: string, id: number, generation:
     logLevel: context.logLevel,
     hasSiblings: pool.maxChildren > 1,
     // A pool without an application is not well.
-    ...probes(context),
+    ...probes({ ...context, pool }),
     frontFolder,
     failure: context.failure,
     dev: context.dev,
@@ -98,12 +103,21 @@ function launchApp(context: LaunchContext, file: string, id: number, generation:
     cwd: "/", // the worker changes it as the user it becomes
     uid: undefined,
     gid: undefined,
-    stdio: ["ignore", "pipe", "pipe", "pipe", scoreboard.fd, ...extra.map(({ fd }) => fd)],
+    stdio: [
+      "ignore",
+      "pipe",
+      "pipe",
+      "pipe",
+      scoreboard.fd,
+      ...extra.map(({ fd }) => fd),
+      ...(output === undefined ? [] : [output.fd]),
+    ],
     address: undefined,
     start,
     scoreboard,
     cleanUp(): void {
       scoreboard.close();
+      output?.close();
       if (frontFolder !== undefined) rmSync(frontFolder, { recursive: true, force: true });
     },
   };
@@ -112,10 +126,12 @@ function launchApp(context: LaunchContext, file: string, id: number, generation:
 function probes({
   pool,
   failure,
-}: LaunchContext): Pick<WorkerSettings, "statusPath" | "options" | "frontOptions"> {
-  const shown = failure === undefined ? pool : { ...pool, statusPath: undefined, pingPath: undefined };
+}: LaunchContext): Pick<WorkerSettings, "statusPath" | "metricsPath" | "options" | "frontOptions"> {
+  const none = { statusPath: undefined, metricsPath: undefined, pingPath: undefined };
+  const shown = failure === undefined ? pool : { ...pool, ...none };
   return {
     statusPath: shown.statusPath,
+    metricsPath: shown.metricsPath,
     options: serverOptions(shown),
     frontOptions: frontOptions(shown),
   };

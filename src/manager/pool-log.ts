@@ -6,6 +6,7 @@ import type { Logger } from "../base/log.ts";
 import { lineLogger } from "../base/log.ts";
 import type { PoolSettings } from "../config/types.ts";
 import type { RequestSnapshot } from "../status/snapshot.ts";
+import { prepareAccessLog } from "./access-logs.ts";
 import { type LogFile, openLogFile } from "./log-file.ts";
 import type { PoolHost } from "./pool-host.ts";
 import type { KnownWorker, SlowReport, WorkerEnd } from "./worker-sink.ts";
@@ -22,8 +23,9 @@ export class PoolLog {
   readonly #slowLogger: Logger;
   #advisedAt = Number.NEGATIVE_INFINITY;
 
-  /** @throws {SettingError} the slow log cannot be opened */
+  /** @throws {SettingError} the slow log or the access log cannot be opened */
   constructor(settings: PoolSettings, host: Pick<PoolHost, "logger" | "write">) {
+    prepareAccessLog(settings);
     this.#settings = settings;
     this.#host = host;
     this.#slowFile = settings.slowlog === undefined ? undefined : openLogFile(settings.slowlog);
@@ -106,6 +108,11 @@ export class PoolLog {
 
   reopen(): void {
     this.#slowFile?.reopen();
+    try {
+      prepareAccessLog(this.#settings);
+    } catch (error) {
+      this.#host.logger.error({ pool: this.#settings.name }, (error as Error).message);
+    }
   }
 
   close(): void {

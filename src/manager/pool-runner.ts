@@ -152,6 +152,7 @@ export class PoolRunner implements WorkerSink {
 
   reopenLogs(): void {
     this.#log.reopen();
+    for (const worker of this.#workers.values()) worker.tell({ type: "reopenLogs" });
   }
 
   /** Judges every worker; about once a second. */

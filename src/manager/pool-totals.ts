@@ -2,6 +2,7 @@
 import { printAddress } from "../base/address.ts";
 import { oneLine } from "../base/text.ts";
 import type { PoolSettings } from "../config/types.ts";
+import { CLASSES, DURATION_BOUNDS, METER_AT, METER_LENGTH } from "../server/meter.ts";
 import type { PoolSnapshot, WorkerSnapshot } from "../status/snapshot.ts";
 import type { PoolSockets } from "./pool-host.ts";
 import { listenQueueOf } from "./process-facts.ts";
@@ -28,6 +29,7 @@ export class PoolTotals {
   #requests = 0; // of workers that are gone
   #connections = 0;
   #lostRequests = 0;
+  readonly #meter: number[] = new Array<number>(METER_LENGTH).fill(0); // of workers that are gone
   #workersCrashed = 0;
   #lastFailure: string | undefined = undefined;
   #maxActiveWorkers = 0;
@@ -37,6 +39,7 @@ export class PoolTotals {
     this.#requests += worker.told?.requests ?? 0;
     this.#connections += worker.told?.acceptedConnections ?? 0;
     this.slowRequests += worker.told?.slowRequests ?? 0;
+    addTo(this.#meter, worker.told?.meter);
     this.#lostRequests += end.lost.length;
     if (end.isExpected || end.code === 0) return;
     this.#workersCrashed++;
@@ -64,6 +67,8 @@ export class PoolTotals {
       workers.reduce((all, { told }) => all + (told?.[name] ?? 0), 0);
     const { program, name, pm, listenBacklog } = settings;
     const { fastcgi, http, wsHttp } = sockets;
+    const meter = [...this.#meter];
+    for (const { told } of workers) addTo(meter, told?.meter);
     return {
       name,
       pm,
@@ -83,6 +88,7 @@ export class PoolTotals {
       requests: this.#requests + sum("requests"),
       connections: this.#connections + sum("acceptedConnections"),
       slowRequests: this.slowRequests + sum("slowRequests"),
+      ...readMeter(meter),
       lostRequests: this.#lostRequests,
       workersStarted: this.workersStarted,
       workersCrashed: this.#workersCrashed,
@@ -93,6 +99,29 @@ export class PoolTotals {
       workers: workers.map((worker) => worker.snapshot()).filter((one) => one !== undefined),
     };
   }
+}
+
+function addTo(sums: number[], more: readonly number[] = []): void {
+  for (const [at, value] of more.entries()) sums[at] = (sums[at] ?? 0) + value;
+}
+
+/** The numbers of meters, with names. */
+function readMeter(numbers: readonly number[]): Pick<PoolSnapshot, "responses" | "sentBytes" | "durations"> {
+  const at = (index: number): number => numbers[index] ?? 0;
+  let count = 0;
+  const buckets = DURATION_BOUNDS.map((upTo, index) => {
+    count += at(METER_AT.buckets + index);
+    return { upTo, count };
+  });
+  return {
+    responses: Object.fromEntries(CLASSES.map((name, index) => [name, at(METER_AT.classes + index)])),
+    sentBytes: at(METER_AT.sentBytes),
+    durations: {
+      count: count + at(METER_LENGTH - 1),
+      seconds: at(METER_AT.seconds),
+      buckets,
+    },
+  };
 }
 
 function queueOf({ bind }: PoolSettings): number | undefined {

@@ -27,5 +27,7 @@ export function frontOptions(pool: PoolSettings): Record<string, unknown> {
     trustProxy: pool.trustProxy,
     pingPath: pool.pingPath,
     pingResponse: pool.pingResponse,
+    accessLog: pool.accessLog,
+    accessLogFormat: pool.accessLogFormat,
   };
 }

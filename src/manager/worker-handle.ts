@@ -132,6 +132,7 @@ export class WorkerHandle implements KnownWorker {
       startedAt: this.startedAt,
       requests: beat?.requests,
       concurrency: beat?.openRequests,
+      queuedRequests: beat?.queuedRequests,
       connections: beat?.connections ?? this.#seen.connections,
       loopDelayMs: this.#channel === undefined ? undefined : Math.max(beat?.loopDelayMs ?? 0, this.#lateMs),
       loopUtilisation: beat?.loopUtilisation,
@@ -326,8 +327,6 @@ export class WorkerHandle implements KnownWorker {
       this.#isExamined = false;
     });
   }
-
-  // The end
 
   #escalate(timeoutMs: number): void {
     this.#logger.warn(

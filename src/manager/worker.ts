@@ -12,7 +12,11 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { PosternError, SettingError } from "../base/errors.ts";
 import { type LogFields, type Logger, stderrLogger } from "../base/log.ts";
 import { failureHandler } from "../server/boot-failure.ts";
+import { workerDraining, workerEvent, workerReady } from "../server/events.ts";
 import type { Exchange, Handler } from "../server/exchange.ts";
+import type { ServerObserver } from "../server/hooks.ts";
+import { Meter } from "../server/meter.ts";
+import { together } from "../server/observers.ts";
 import { forgetProxyHeader } from "../server/plain-cgi.ts";
 import { exitSoon, survivePipes } from "../server/process.ts";
 import { Server } from "../server/server.ts";
@@ -50,6 +54,8 @@ const EXIT_APP = 4;
 export class Worker {
   readonly #channel: Channel;
   readonly #scoreboard = new Scoreboard(SCOREBOARD_FD);
+  readonly #meter = new Meter();
+  readonly #observer = together(this.#scoreboard, this.#meter) as ServerObserver;
   readonly #statusPage: StatusPage;
   #application: ApplicationLoader | undefined = undefined;
   #server: Server | undefined = undefined;
@@ -101,6 +107,9 @@ export class Worker {
       case "drain":
         this.#drain(message.delayMs);
         return;
+      case "reopenLogs":
+        for (const one of [this.#server, this.#front?.server]) one?.options.accessLog?.reopen();
+        return;
       case "status":
         this.#statusPage.answer(message.id, message.text, message.contentType);
         return;
@@ -146,7 +155,7 @@ export class Worker {
             logger: server.options.logger,
             development: server.options.development,
           },
-          hooks: { observer: this.#scoreboard },
+          hooks: { observer: this.#observer },
           upgradeServer: this.#application?.upgradeServer,
           ...(settings.frontFolder !== undefined && { folder: settings.frontFolder }),
         });
@@ -167,6 +176,7 @@ export class Worker {
     this.#isReady = true;
     this.#dev?.flushFiles();
     this.#tell({ type: "ready" });
+    workerReady.publish(workerEvent(settings));
     // Loading the application was work as well, but no sign that visitors have to wait.
     this.#lastBeat = performance.now();
     this.#lastUtilisation = performance.eventLoopUtilization();
@@ -203,21 +213,22 @@ export class Worker {
   }
 
   #makeServer(handler: Handler, settings: WorkerSettings): Server {
-    const { sockets, statusPath, options } = settings;
+    const { sockets, statusPath, metricsPath, options } = settings;
     const bind = sockets.map(({ fd }) => `fd:${fd}`);
     return new Server(
       handler,
       { ...options, bind, logger: this.#logger(settings) },
       {
-        observer: this.#scoreboard,
+        observer: this.#observer,
         isShared: settings.hasSiblings,
         isHeld: true,
         onBusy: () => this.#beat(),
         onCut: (reason: string) => this.#logCut(reason),
         ...(this.#dev !== undefined && { failurePage: this.#dev.failurePage }),
-        ...(statusPath !== undefined && {
-          statusPath,
-          onStatus: (exchange: Exchange) => this.#statusPage.ask(exchange),
+        ...((statusPath ?? metricsPath) !== undefined && {
+          ...(statusPath !== undefined && { statusPath }),
+          ...(metricsPath !== undefined && { metricsPath }),
+          onStatus: (exchange: Exchange, isMetrics: boolean) => this.#statusPage.ask(exchange, isMetrics),
         }),
       },
     );
@@ -280,10 +291,12 @@ export class Worker {
       connections: load.connections + (front?.connections ?? 0),
       acceptedConnections: load.acceptedConnections,
       slowRequests: load.slowRequests + (front?.slowRequests ?? 0),
+      queuedRequests: load.queuedRequests + (front?.queuedRequests ?? 0),
       isBusy: server.isBusy || this.#wasBusy,
       loopDelayMs: Math.round(this.#loopDelayMs),
       loopUtilisation: utilisation.utilization,
       memoryBytes: process.memoryUsage.rss(),
+      meter: this.#meter.read(),
     };
     this.#tell({ type: "beat", beat });
   }
@@ -303,6 +316,7 @@ export class Worker {
   #drain(delayMs: number): void {
     if (this.#isDraining) return;
     this.#isDraining = true;
+    if (this.#settings !== undefined) workerDraining.publish(workerEvent(this.#settings));
     this.#dev?.close();
     if (this.#server !== undefined) this.#close(delayMs);
     else exitSoon(0); // nothing was begun: however long the application would still take to load

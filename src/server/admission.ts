@@ -14,10 +14,12 @@
  */
 import { RemoteProtocolError } from "../base/errors.ts";
 import { ProtocolStatus } from "../protocol/records.ts";
+import { publishEnd, publishStart, requestEnd, requestStart } from "./events.ts";
 import type { Exchange, ExchangeWatcher, Handler } from "./exchange.ts";
 import { Fairness } from "./fairness.ts";
 import type { ServerHooks, ServerObserver } from "./hooks.ts";
 import { LoopWatch } from "./loop-watch.ts";
+import { together } from "./observers.ts";
 import type { ResolvedOptions } from "./options.ts";
 import { Probes } from "./probes.ts";
 import { startExchange } from "./refusals.ts";
@@ -74,11 +76,11 @@ export class Admission implements ExchangeWatcher {
     this.#host = host;
     this.#most = options.maxConcurrency;
     this.#queueTimeoutMs = options.queueTimeoutMs;
-    this.#observer = hooks.observer;
+    this.#observer = together(hooks.observer, options.accessLog);
     this.#onBusy = hooks.onBusy;
     this.#fairness = hooks.isShared === true ? new Fairness() : undefined;
-    const { pingPath, statusPath, requestTimeoutMs, slowRequestMs } = options;
-    if (pingPath !== undefined || statusPath !== undefined)
+    const { pingPath, statusPath, metricsPath, requestTimeoutMs, slowRequestMs } = options;
+    if ((pingPath ?? statusPath ?? metricsPath) !== undefined)
       this.#probes = new Probes(options, hooks.onStatus);
     if (requestTimeoutMs > 0 || slowRequestMs > 0) this.#clock = new RequestClock(options);
     this.#watch = new LoopWatch(
@@ -91,6 +93,7 @@ export class Admission implements ExchangeWatcher {
   static isNeeded(options: ResolvedOptions, hooks: ServerHooks): boolean {
     const { maxConcurrency, queueTimeoutMs, requestTimeoutMs, slowRequestMs, pingPath, statusPath } = options;
     const hasLimit = maxConcurrency + queueTimeoutMs + requestTimeoutMs + slowRequestMs > 0;
+    if (options.accessLog !== undefined) return true;
     return hasLimit || (pingPath ?? statusPath) !== undefined || Object.keys(hooks).length > 0;
   }
 
@@ -140,6 +143,7 @@ export class Admission implements ExchangeWatcher {
     if (this.#probes?.answers(exchange, this.#host.isLeaving) === true) return;
     exchange.watcher = this;
     this.#observer?.onRequestBegin(exchange);
+    if (requestStart.hasSubscribers) publishStart(exchange);
     this.#watch.touch();
     if (isLate) this.#look(exchange);
     else this.#admit(exchange);
@@ -157,6 +161,7 @@ export class Admission implements ExchangeWatcher {
   /** Nothing runs any more. */
   stop(): void {
     this.#watch.stop();
+    this.#host.options.accessLog?.close();
     clearTimeout(this.#busyTimer);
   }
 
@@ -164,6 +169,7 @@ export class Admission implements ExchangeWatcher {
 
   onEnded(exchange: Exchange): boolean {
     exchange.watcher = undefined;
+    if (requestEnd.hasSubscribers) publishEnd(exchange);
     if ((this.#queue.size > 0 && this.#queue.delete(exchange)) || this.#late.delete(exchange)) {
       this.#observer?.onRequestEnd(exchange);
     } else {

@@ -34,7 +34,7 @@ import {
   breakOff,
   HTTP_ANSWER,
   refusalStatus,
-  startExchange,
+  startAtOnce,
   tooManyConnections,
   writeGoodbye,
 } from "./refusals.ts";
@@ -175,7 +175,7 @@ export class Connection implements AppSink, ExchangeHost {
       return exchange;
     }
     const { admission } = this.#host;
-    if (admission === undefined) startExchange(exchange, this.#host.handler);
+    if (admission === undefined) startAtOnce(exchange, this.#host.handler);
     else admission.receive(exchange, this.#isLate);
     this.#isLate = false;
     return exchange;

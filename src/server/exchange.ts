@@ -24,6 +24,7 @@ import type { HostOf, WatcherOf } from "./exchange-host.ts";
 import { describeFailure, failurePage, isInvalidRequest, urlForLog } from "./failure.ts";
 import { Input, type InputHost } from "./input.ts";
 import type { ResolvedOptions } from "./options.ts";
+import type { Tally } from "./tally.ts";
 
 /** Serves one request. Whatever it throws becomes a 500. */
 export type Handler = (exchange: Exchange) => void;
@@ -62,6 +63,7 @@ export class Exchange implements RequestSink, InputHost {
   #abortError: Error | undefined = undefined;
   #abortListeners: ((error: Error) => void)[] | undefined = undefined;
   watcher: ExchangeWatcher | undefined = undefined;
+  tally: Tally | undefined = undefined; // of a request that is observed
   /** When the sweep first saw this request stall its siblings, in ms of the server's clock; 0 when it does not. */
   stalledSince = 0;
 
@@ -140,6 +142,7 @@ export class Exchange implements RequestSink, InputHost {
     this.stdin = new Input(this); // the one before has ended: there is no body
     this.#expected = -1;
     this.#request.awaitsInput = true; // or our close would be a reset over what the client still says
+    if (this.tally !== undefined) this.tally.head = head;
     this.watcher?.onEnded(this);
     this.watcher = this.#host.server.tunnels.add(this);
     this.sendHead(head);
@@ -177,6 +180,7 @@ export class Exchange implements RequestSink, InputHost {
   sendHead(head: string): void {
     if (this.#state !== RUNNING) return;
     this.#state = HEAD_SENT;
+    if (this.tally !== undefined) this.tally.head = head;
     this.#app.writeHead(this.#request, head);
     if (!this.isHeld) this.#host.scheduleFlush();
   }
@@ -184,6 +188,7 @@ export class Exchange implements RequestSink, InputHost {
   /** Sends a piece of the body as text. Returns false when more would pile up. */
   sendText(text: string, encoding: BufferEncoding): boolean {
     if (this.#state === HEAD_SENT) {
+      if (this.tally !== undefined) this.tally.sentBytes += Buffer.byteLength(text, encoding);
       this.#app.writeText(this.#request, text, encoding);
       if (!this.isHeld) this.#host.scheduleFlush();
     }
@@ -193,6 +198,7 @@ export class Exchange implements RequestSink, InputHost {
   /** Sends a piece of the body; the bytes must not change until {@link afterFlush}. Returns false when more would pile up. */
   sendBytes(bytes: Uint8Array): boolean {
     if (this.#state === HEAD_SENT) {
+      if (this.tally !== undefined) this.tally.sentBytes += bytes.length;
       this.#app.writeBytes(this.#request, bytes);
       if (!this.isHeld) this.#host.scheduleFlush();
     }

@@ -17,7 +17,9 @@ export interface ServerHooks {
   readonly observer?: ServerObserver;
   /** The path whose requests `onStatus` answers in the application's place; not observed, and never made to wait. */
   readonly statusPath?: string;
-  readonly onStatus?: (exchange: Exchange) => void;
+  /** The same for metrics. */
+  readonly metricsPath?: string;
+  readonly onStatus?: (exchange: Exchange, isMetrics: boolean) => void;
   /** `isBusy` has become true or false; at most ten times a second. */
   readonly onBusy?: () => void;
   /** Requests that are still open are about to be cut: by the drain timeout, or because the server is destroyed. */

@@ -48,6 +48,7 @@ export async function openListeners(
 ): Promise<Listener[]> {
   const addresses = options.bind.length > 0 ? options.bind.map((text) => complete(text)) : inherited(env);
   refuseTwice(addresses);
+  options.accessLog?.open();
   const listeners: Listener[] = [];
   try {
     for (const address of addresses) {

@@ -7,6 +7,7 @@ import { type Logger, safeLogger, stderrLogger } from "../base/log.ts";
 import { addressText, badOption, checkKeys, checkLogger, yesOrNo } from "../base/settings.ts";
 import type { HopTrust } from "../cgi/forwarded.ts";
 import { type MountOptions, type MountRule, resolveMountOptions } from "../cgi/mount-options.ts";
+import { AccessLog } from "./access-log.ts";
 import { addRange, isListed } from "./address-list.ts";
 import { resolveSendFile, type SendFile } from "./send-file.ts";
 import { resolveTrustProxy } from "./trusted-hops.ts";
@@ -107,6 +108,13 @@ export interface ServerOptions extends Limits, Timeouts, MountOptions {
   development?: boolean;
   /** For fetch applications: `request.url` holds the path inside the mount instead of the whole path. @default false */
   stripBase?: boolean;
+  /**
+   * A line for each request goes there: a file, opened anew when it was moved away, or `-` for standard output. See
+   * `docs/observing.md`. @default none
+   */
+  accessLog?: string;
+  /** `common`, `combined`, `json`, or text with php-fpm's fields, such as `%R %m %r%Q%q %s %d`. @default "combined" */
+  accessLogFormat?: string;
   /** Where messages go. @default lines on stderr, from level info */
   logger?: Logger;
   /** Closes the server when it aborts. */
@@ -127,10 +135,12 @@ export interface ResolvedOptions extends Readonly<Required<Limits>>, Readonly<Re
   readonly pingResponse: string;
   /** From the hooks: see hooks.ts. */
   readonly statusPath: string | undefined;
+  readonly metricsPath: string | undefined;
   readonly upgrade: boolean | undefined;
   readonly development: boolean;
   readonly stripBase: boolean;
   readonly mount: MountRule;
+  readonly accessLog: AccessLog | undefined;
   readonly logger: Logger;
 }
 
@@ -182,6 +192,8 @@ const KNOWN = {
   upgrade: 0,
   development: 0,
   stripBase: 0,
+  accessLog: 0,
+  accessLogFormat: 0,
   logger: 0,
   signal: 0,
   signals: 0, // of serve; a program may give both functions the same options
@@ -193,17 +205,19 @@ const KNOWN = {
 
 /**
  * Fills in defaults and checks every value.
- * @param statusPath of the hooks
+ * @param statusPath of the hooks, as metricsPath is
  * @throws {SettingError} `ERR_POSTERN_BAD_SETTING`
  */
 export function resolveOptions(
   options: ServerOptions,
   env: NodeJS.ProcessEnv = process.env,
   statusPath?: unknown,
+  metricsPath?: unknown,
 ): ResolvedOptions {
   checkKeys("serve options", options, KNOWN, "bind");
   checkLogger(options.logger);
   checkSignal(options.signal);
+  const logger = safeLogger(options.logger ?? stderrLogger());
   return Object.freeze({
     ...numbers(COUNTS, options, 1),
     ...numbers(OPTIONAL_COUNTS, options, 0),
@@ -218,11 +232,13 @@ export function resolveOptions(
     pingPath: resolvePath("pingPath", options.pingPath),
     pingResponse: resolveText("pingResponse", options.pingResponse, "pong"),
     statusPath: resolvePath("statusPath", statusPath),
+    metricsPath: resolvePath("metricsPath", metricsPath),
     upgrade: options.upgrade === undefined ? undefined : yesOrNo("upgrade", options.upgrade, false),
     development: yesOrNo("development", options.development, env["NODE_ENV"] === "development"),
     stripBase: yesOrNo("stripBase", options.stripBase, false),
     mount: resolveMountOptions(options),
-    logger: safeLogger(options.logger ?? stderrLogger()),
+    accessLog: resolveAccessLog(options, logger),
+    logger,
   });
 }
 
@@ -230,6 +246,16 @@ function resolveBind(bind: unknown): readonly string[] {
   if (bind === undefined) return [];
   const list: readonly unknown[] = Array.isArray(bind) ? bind : [bind];
   return list.map((one) => addressText("bind", one));
+}
+
+function resolveAccessLog(
+  { accessLog, accessLogFormat }: ServerOptions,
+  logger: Logger,
+): AccessLog | undefined {
+  const format = resolveText("accessLogFormat", accessLogFormat, "combined");
+  if (accessLog === undefined) return undefined;
+  if (typeof accessLog === "string" && accessLog !== "") return new AccessLog(accessLog, format, logger);
+  throw badOption("accessLog", accessLog, 'a file, or "-" for standard output');
 }
 
 function resolvePath(name: string, path: unknown): string | undefined {

@@ -1,10 +1,12 @@
 /**
- * Questions that are not for the application: whether we are well (`pingPath`) and how we are (`statusPath`). They are
+ * Questions that are not for the application: whether we are well (`pingPath`) and how we are (`statusPath`,
+ * `metricsPath`). They are
  * answered before it and beside it, also when it has as many requests as it may.
  */
 import { serializeHead } from "../cgi/response-head.ts";
 import { Role } from "../protocol/records.ts";
 import type { Exchange } from "./exchange.ts";
+import type { ServerHooks } from "./hooks.ts";
 import { startExchange } from "./refusals.ts";
 
 /** What probes need to know. */
@@ -12,30 +14,33 @@ export interface ProbeOptions {
   readonly pingPath: string | undefined;
   readonly pingResponse: string;
   readonly statusPath: string | undefined;
+  readonly metricsPath: string | undefined;
 }
 
 const GOING = "this process is about to end\n";
 
 export class Probes {
   readonly #options: ProbeOptions;
-  readonly #onStatus: ((exchange: Exchange) => void) | undefined;
+  readonly #onStatus: ServerHooks["onStatus"];
 
-  constructor(options: ProbeOptions, onStatus: ((exchange: Exchange) => void) | undefined) {
+  constructor(options: ProbeOptions, onStatus: ServerHooks["onStatus"]) {
     this.#options = options;
     this.#onStatus = onStatus;
   }
 
   /** Answers a probe. Returns false when the request is none. @param isLeaving no more requests are wanted */
   answers(exchange: Exchange, isLeaving: boolean): boolean {
-    const { pingPath, pingResponse, statusPath } = this.#options;
+    const { pingPath, pingResponse, statusPath, metricsPath } = this.#options;
     if (exchange.role !== Role.Responder) return false;
     if (pingPath !== undefined && isFor(exchange, pingPath)) {
       answer(exchange, isLeaving ? 503 : 200, isLeaving ? GOING : pingResponse);
       return true;
     }
-    if (statusPath === undefined || this.#onStatus === undefined || !isFor(exchange, statusPath))
-      return false;
-    startExchange(exchange, this.#onStatus);
+    const onStatus = this.#onStatus;
+    if (onStatus === undefined) return false;
+    const isMetrics = metricsPath !== undefined && isFor(exchange, metricsPath);
+    if (!isMetrics && (statusPath === undefined || !isFor(exchange, statusPath))) return false;
+    startExchange(exchange, (asked) => onStatus(asked, isMetrics));
     return true;
   }
 }

@@ -1,4 +1,4 @@
-/** What a program owes to the process that started it: the only place of the server that touches `process`. */
+/** What a program owes to the process that started it. With this-process.ts, all of the server that touches `process`. */
 import { watchParent } from "./parent.ts";
 import type { Server } from "./server.ts";
 

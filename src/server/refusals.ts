@@ -6,6 +6,7 @@ import type { AppRequest } from "../protocol/app-request.ts";
 import type { Params } from "../protocol/params.ts";
 import type { RecordWriter } from "../protocol/record-writer.ts";
 import { MANAGEMENT_ID, ProtocolStatus, RecordType } from "../protocol/records.ts";
+import { publishBoth, requestStart } from "./events.ts";
 import type { Exchange, Handler } from "./exchange.ts";
 import type { Output } from "./output.ts";
 
@@ -51,6 +52,12 @@ export function breakOff(app: AppConnection, output: Output): boolean {
   const isHaproxy = app.requests.param("SERVER_SOFTWARE")?.startsWith("HAProxy") === true;
   if (isHaproxy) app.requests.endStderr(output.writer);
   return output.breakOff(!isHaproxy);
+}
+
+/** Hands a request that nobody else looks at to its application. */
+export function startAtOnce(exchange: Exchange, handler: Handler): void {
+  if (requestStart.hasSubscribers) publishBoth(exchange);
+  startExchange(exchange, handler);
 }
 
 /** Hands a request to its application; what that throws at once is answered. */

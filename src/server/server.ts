@@ -76,7 +76,7 @@ export class Server implements ConnectionHost, AdmissionHost, ListenerSink {
     this.#onCut = hooks.onCut;
     this.failurePage = hooks.failurePage;
     this.#isHeld = hooks.isHeld === true;
-    this.options = resolveOptions(options, process.env, hooks.statusPath);
+    this.options = resolveOptions(options, process.env, hooks.statusPath, hooks.metricsPath);
     const { maxParamsBytes, maxParams, maxRequestsPerConnection: maxRequests, maxConnections } = this.options;
     this.limits = { maxParamsBytes, maxParams, maxRequests, maxConnections };
     this.#clock = new DeadlineClock(this.options, () => this.#judge());

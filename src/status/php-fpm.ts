@@ -5,6 +5,9 @@
  * seconds since the epoch, `full` adds a block for each process. A key of php-fpm means here what it means there; what
  * php-fpm has no key for follows behind, under names of its own. Pure.
  */
+import { renderHtmlStatus } from "./html.ts";
+import { poolMetrics } from "./metrics.ts";
+import { OPENMETRICS_TYPE } from "./openmetrics.ts";
 import type { PoolSnapshot, WorkerSnapshot } from "./snapshot.ts";
 import { ascii, printable } from "./text.ts";
 
@@ -38,16 +41,21 @@ export function renderPhpFpmStatus(
   return textOf(facts) + blocks.join("");
 }
 
-/** What `statusPath` answers to a query as php-fpm knows them: `json`, `full`, or both with `&` between. */
+/**
+ * What `statusPath` answers to a query as php-fpm knows them: `json`, `html` or `openmetrics`, `full`, with `&` between.
+ */
 export function phpFpmStatusPage(
   pool: PoolSnapshot,
   now: number,
   query: string,
 ): { readonly text: string; readonly contentType: string } {
   const words = query.split("&");
+  const isFull = words.includes("full");
+  if (words.includes("openmetrics")) return { text: poolMetrics([pool]), contentType: OPENMETRICS_TYPE };
+  if (words.includes("html")) return { text: renderHtmlStatus(pool, now, isFull), contentType: "text/html" };
   const format = words.includes("json") ? "json" : "text";
   return {
-    text: renderPhpFpmStatus(pool, now, { format, full: words.includes("full") }),
+    text: renderPhpFpmStatus(pool, now, { format, full: isFull }),
     contentType: format === "json" ? "application/json" : "text/plain",
   };
 }

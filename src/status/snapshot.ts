@@ -27,6 +27,8 @@ export interface WorkerSnapshot {
   readonly requests: number | undefined;
   /** Requests open now. */
   readonly concurrency: number | undefined;
+  /** Requests that wait in it for their turn. */
+  readonly queuedRequests: number | undefined;
   readonly connections: number | undefined;
   /** How late its event loop lately was at worst, ms. */
   readonly loopDelayMs: number | undefined;
@@ -36,6 +38,15 @@ export interface WorkerSnapshot {
   readonly memoryBytes: number | undefined;
   /** The oldest of what it works on now, at most 20. */
   readonly current: readonly RequestSnapshot[];
+}
+
+/** How long requests took: a histogram. */
+export interface DurationsSnapshot {
+  readonly count: number;
+  /** Of all of them together. */
+  readonly seconds: number;
+  /** How many took at most `upTo` seconds, shorter ones included. */
+  readonly buckets: readonly { readonly upTo: number; readonly count: number }[];
 }
 
 export interface PoolSnapshot {
@@ -57,6 +68,11 @@ export interface PoolSnapshot {
   readonly requests: number;
   readonly connections: number;
   readonly slowRequests: number;
+  /** Requests that are over, by the class of their status: none (there was no answer), 1xx, 2xx, 3xx, 4xx, 5xx. */
+  readonly responses: Readonly<Record<string, number>>;
+  /** Bytes of bodies sent to the web server. */
+  readonly sentBytes: number;
+  readonly durations: DurationsSnapshot;
   /** Requests that were in workers when these were lost. */
   readonly lostRequests: number;
   readonly workersStarted: number;

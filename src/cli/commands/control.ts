@@ -7,6 +7,7 @@ import { readFileSync } from "node:fs";
 import { Argument, Command, InvalidArgumentError } from "commander";
 import { SettingError } from "../../base/errors.ts";
 import type { Outcome } from "../../manager/commands.ts";
+import { managerMetrics } from "../../status/metrics.ts";
 import { renderStatus, renderWorkers } from "../../status/render.ts";
 import { printable, printableLines } from "../../status/text.ts";
 import { listWorkers } from "../../status/workers.ts";
@@ -47,11 +48,18 @@ function statusCommand(terminal: Terminal): Command {
   return base("status", "Show the manager, its pools, their workers, and what these work on.")
     .argument("[name]", "name of the manager (default: the only one that runs)")
     .option("--json", "print everything as JSON")
+    .option("--openmetrics", "print the metrics of all pools, as Prometheus reads them")
     .option("--watch", "show it anew every second, until q")
     .option("--interval <seconds>", "with --watch: how often", secondsOf)
     .action(async (name: string | undefined, flags: StatusFlags) => {
       if (flags.interval !== undefined && flags.watch !== true) {
         throw new SettingError("ERR_POSTERN_BAD_SETTING", "--interval needs --watch");
+      }
+      if (flags.openmetrics === true && (flags.json === true || flags.watch === true)) {
+        throw new SettingError(
+          "ERR_POSTERN_BAD_SETTING",
+          "--openmetrics goes with neither --json nor --watch",
+        );
       }
       const file = await findManager(terminal, name, flags.control);
       const snapshot = await askStatus(file);
@@ -64,6 +72,10 @@ function statusCommand(terminal: Terminal): Command {
         });
         return;
       }
+      if (flags.openmetrics === true) {
+        terminal.stdout.write(managerMetrics(snapshot));
+        return;
+      }
       const text = flags.json === true ? jsonText(snapshot) : renderStatus(snapshot, layout(terminal));
       terminal.stdout.write(text);
     });
@@ -71,6 +83,7 @@ function statusCommand(terminal: Terminal): Command {
 
 interface StatusFlags extends Where {
   readonly json?: boolean;
+  readonly openmetrics?: boolean;
   readonly watch?: boolean;
   readonly interval?: number;
 }

@@ -98,6 +98,7 @@ describe("messages of a worker", () => {
   const BEAT = {
     requests: 1,
     openRequests: 0,
+    queuedRequests: 0,
     connections: 2,
     acceptedConnections: 3,
     slowRequests: 0,
@@ -105,6 +106,7 @@ describe("messages of a worker", () => {
     loopDelayMs: 1,
     loopUtilisation: 0.5,
     memoryBytes: 100,
+    meter: new Array(23).fill(1),
   };
 
   it("are taken as they are when they are right, and nothing else is", () => {
@@ -136,6 +138,7 @@ describe("messages of a worker", () => {
     ["a prototype", { type: "__proto__" }],
     ["a beat without numbers", { type: "beat", beat: {} }],
     ["a negative count", { type: "beat", beat: { ...BEAT, requests: -1 } }],
+    ["a meter with numbers of another version", { type: "beat", beat: { ...BEAT, meter: [1] } }],
     ["a number that is none", { type: "beat", beat: { ...BEAT, memoryBytes: "1" } }],
     ["a log without fields", { type: "log", level: "info", message: "m" }],
     ["a status without id", { type: "status", query: "" }],

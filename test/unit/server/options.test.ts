@@ -134,7 +134,7 @@ describe("options", () => {
 
   it("an unknown name like no other is refused with all there are", () => {
     expect(() => resolve({ cluster: 4 } as ServerOptions)).toThrow(
-      /^serve options: there is no option "cluster"; there are LighttpdCGIRootFix, ScriptNameStripper, allowedClients, backlog, .*upgrade$/,
+      /^serve options: there is no option "cluster"; there are LighttpdCGIRootFix, ScriptNameStripper, accessLog, accessLogFormat, allowedClients, backlog, .*upgrade$/,
     );
     expect(() => resolve({ bind: ":1", port: 9000 } as ServerOptions)).toThrow(/no option "port"; there are/);
   });
