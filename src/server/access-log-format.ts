@@ -144,6 +144,8 @@ const FIELDS: Readonly<Record<string, (place: Place) => Field>> = {
   u: (place) => param(place, "REMOTE_USER"),
 };
 
+const WHOLE_URL = "%\0";
+
 /** Fields that take `%{…}`. */
 const WITH_ARGUMENT = new Set(["d", "e", "M", "o", "t", "T"]);
 
@@ -155,12 +157,16 @@ export function compileFormat(format: string, mostField: number, process: Loggin
   if (format === "json") return jsonFormat(mostField, process);
   const pieces: (string | Field)[] = [];
   let isQuoted = false;
-  for (const [piece, arg, letter] of (NAMED[format] ?? format).matchAll(/%(?:\{([^}]*)\})?(.?)|[^%]+/gsu)) {
+  // The whole URL as one: three fields would look the same parameter up three times.
+  const text = (NAMED[format] ?? format).replaceAll("%r%Q%q", WHOLE_URL);
+  for (const [piece, arg, letter] of text.matchAll(/%(?:\{([^}]*)\})?(.?)|[^%]+/gsu)) {
     if (!piece.startsWith("%")) {
       for (const character of piece) if (character === '"') isQuoted = !isQuoted;
       pieces.push(Buffer.from(piece).toString("latin1")); // lines are written as latin1
     } else if (piece === "%%") {
       pieces.push("%");
+    } else if (piece === WHOLE_URL) {
+      pieces.push(({ exchange }) => urlOf(exchange.params, mostField));
     } else {
       const make = Object.hasOwn(FIELDS, letter ?? "") ? FIELDS[letter ?? ""] : undefined;
       if (make === undefined || (arg !== undefined && !WITH_ARGUMENT.has(letter ?? ""))) {
@@ -227,6 +233,16 @@ function pathOf(params: ParamSource): string {
   if (uri === undefined) return `${params.get("SCRIPT_NAME") ?? ""}${params.get("PATH_INFO") ?? ""}`;
   const query = uri.indexOf("?");
   return query < 0 ? uri : uri.slice(0, query);
+}
+
+/** {@link pathOf} and {@link queryOf} with the question mark between, escaped. */
+function urlOf(params: ParamSource, most: number): string {
+  const uri = params.get("REQUEST_URI");
+  if (uri !== undefined && uri !== "" && uri.length <= most && PLAIN.test(uri) && !uri.endsWith("?"))
+    return uri;
+  const query = queryOf(params);
+  const path = escaped(pathOf(params), false, most);
+  return query === "" ? path : `${path}?${escaped(query, false, most)}`;
 }
 
 function queryOf(params: ParamSource): string {

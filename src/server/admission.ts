@@ -93,7 +93,6 @@ export class Admission implements ExchangeWatcher {
   static isNeeded(options: ResolvedOptions, hooks: ServerHooks): boolean {
     const { maxConcurrency, queueTimeoutMs, requestTimeoutMs, slowRequestMs, pingPath, statusPath } = options;
     const hasLimit = maxConcurrency + queueTimeoutMs + requestTimeoutMs + slowRequestMs > 0;
-    if (options.accessLog !== undefined) return true;
     return hasLimit || (pingPath ?? statusPath) !== undefined || Object.keys(hooks).length > 0;
   }
 
@@ -161,7 +160,6 @@ export class Admission implements ExchangeWatcher {
   /** Nothing runs any more. */
   stop(): void {
     this.#watch.stop();
-    this.#host.options.accessLog?.close();
     clearTimeout(this.#busyTimer);
   }
 

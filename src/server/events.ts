@@ -68,16 +68,18 @@ export function publishEnd(exchange: Exchange): void {
   requestEnd.publish(event);
 }
 
-/** {@link publishStart} for a request that nobody else watches. */
-export function publishBoth(exchange: Exchange): void {
-  exchange.watcher = ENDS;
-  publishStart(exchange);
+/** What admission.ts does for those who look on, of a server that has no other use for one. */
+export function watch(exchange: Exchange): void {
+  exchange.watcher = WATCHER;
+  Tally.begin(exchange);
+  if (requestStart.hasSubscribers) publishStart(exchange);
 }
 
-const ENDS: ExchangeWatcher = {
+const WATCHER: ExchangeWatcher = {
   onEnded(exchange: Exchange): boolean {
     exchange.watcher = undefined;
-    publishEnd(exchange);
+    exchange.options.accessLog?.onRequestEnd(exchange);
+    if (requestEnd.hasSubscribers) publishEnd(exchange);
     return false;
   },
 };

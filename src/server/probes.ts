@@ -32,14 +32,15 @@ export class Probes {
   answers(exchange: Exchange, isLeaving: boolean): boolean {
     const { pingPath, pingResponse, statusPath, metricsPath } = this.#options;
     if (exchange.role !== Role.Responder) return false;
-    if (pingPath !== undefined && isFor(exchange, pingPath)) {
+    const uri = exchange.params.get("REQUEST_URI"); // once: this is asked of every request
+    if (pingPath !== undefined && isFor(exchange, uri, pingPath)) {
       answer(exchange, isLeaving ? 503 : 200, isLeaving ? GOING : pingResponse);
       return true;
     }
     const onStatus = this.#onStatus;
     if (onStatus === undefined) return false;
-    const isMetrics = metricsPath !== undefined && isFor(exchange, metricsPath);
-    if (!isMetrics && (statusPath === undefined || !isFor(exchange, statusPath))) return false;
+    const isMetrics = metricsPath !== undefined && isFor(exchange, uri, metricsPath);
+    if (!isMetrics && (statusPath === undefined || !isFor(exchange, uri, statusPath))) return false;
     startExchange(exchange, (asked) => onStatus(asked, isMetrics));
     return true;
   }
@@ -49,8 +50,7 @@ export class Probes {
  * Whether `path` is the whole path that the visitor asked for, wherever the application is mounted; or, of a request
  * that has no REQUEST_URI, the script, which is how php-fpm's probes ask (`SCRIPT_NAME=/ping cgi-fcgi …`).
  */
-function isFor({ params }: Exchange, path: string): boolean {
-  const uri = params.get("REQUEST_URI");
+function isFor({ params }: Exchange, uri: string | undefined, path: string): boolean {
   if (uri !== undefined) {
     return uri.startsWith(path) && (uri.length === path.length || uri.charCodeAt(path.length) === 0x3f);
   }

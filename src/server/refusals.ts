@@ -6,7 +6,7 @@ import type { AppRequest } from "../protocol/app-request.ts";
 import type { Params } from "../protocol/params.ts";
 import type { RecordWriter } from "../protocol/record-writer.ts";
 import { MANAGEMENT_ID, ProtocolStatus, RecordType } from "../protocol/records.ts";
-import { publishBoth, requestStart } from "./events.ts";
+import { requestStart, watch } from "./events.ts";
 import type { Exchange, Handler } from "./exchange.ts";
 import type { Output } from "./output.ts";
 
@@ -56,7 +56,7 @@ export function breakOff(app: AppConnection, output: Output): boolean {
 
 /** Hands a request that nobody else looks at to its application. */
 export function startAtOnce(exchange: Exchange, handler: Handler): void {
-  if (requestStart.hasSubscribers) publishBoth(exchange);
+  if (exchange.options.accessLog !== undefined || requestStart.hasSubscribers) watch(exchange);
   startExchange(exchange, handler);
 }
 

@@ -360,9 +360,9 @@ export class Server implements ConnectionHost, AdmissionHost, ListenerSink {
 
   #finish(): void {
     this.#state = "closed";
-    clearTimeout(this.#deadline);
-    clearTimeout(this.#leaving);
+    for (const timer of [this.#deadline, this.#leaving]) clearTimeout(timer);
     this.admission?.stop();
+    this.options.accessLog?.close();
     this.#resolveClosed();
   }
 
