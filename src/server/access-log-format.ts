@@ -255,8 +255,8 @@ function queryOf(params: ParamSource): string {
 const PLAIN = /^[\x21\x23-\x5b\x5d-\x7e]*$/;
 const PLAIN_QUOTED = /^[\x20\x21\x23-\x5b\x5d-\x7e]*$/;
 
-/** A value for a text format; `-` when there is none. @internal */
-export function escaped(value: string | undefined, isQuoted: boolean, most: number): string {
+/** A value for a text format; `-` when there is none. */
+function escaped(value: string | undefined, isQuoted: boolean, most: number): string {
   if (value === undefined || value === "") return "-";
   if (value.length <= most && (isQuoted ? PLAIN_QUOTED : PLAIN).test(value)) return value;
   return clipped(value, most, (character) => {

@@ -1,7 +1,7 @@
 // HOT
 /** What is counted of one request while it runs, for whoever observes the server. A request nobody observes has none. */
 /** The visitor left, or the connection was lost, before there was an answer: nginx's number for it, which HTTP has not. */
-export const NO_ANSWER = 499;
+const NO_ANSWER = 499;
 
 /** What has a tally: an exchange. */
 export interface Counted {
@@ -47,7 +47,7 @@ export class Tally {
 }
 
 /** The status that a header block says. `Status` is its first line, but the last where there is a `Location`. */
-export function statusOf(head: string): number {
+function statusOf(head: string): number {
   if (head === "") return NO_ANSWER;
   const at = head.startsWith("Status: ") ? 8 : head.indexOf("\r\nStatus: ") + 10;
   if (at < 10 && at !== 8) return 200;
