@@ -15,9 +15,10 @@ import { rows as closing } from "./closing.mjs";
 import { rows as direct } from "./direct.mjs";
 import { rows as memory } from "./memory.mjs";
 import { rows as nginx } from "./nginx.mjs";
+import { rows as observability } from "./observability.mjs";
 import { rows as start } from "./start.mjs";
 import { rows as workers } from "./workers.mjs";
 
-export const ROWS = [direct, nginx, closing, bodies, memory, start, workers]
+export const ROWS = [direct, nginx, closing, bodies, memory, observability, start, workers]
   .flat()
   .sort((a, b) => Number.parseInt(a.row, 10) - Number.parseInt(b.row, 10) || a.row.localeCompare(b.row));

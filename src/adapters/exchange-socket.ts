@@ -24,6 +24,8 @@ import {
 import { LateDuplex } from "./late-duplex.ts";
 import type { ServerTraits } from "./server-traits.ts";
 
+const DESTROYED = "the application destroyed the request before the response was complete";
+
 type WriteCallback = (error?: Error | null) => void;
 
 export class ExchangeSocket extends LateDuplex implements InputSink {
@@ -269,13 +271,7 @@ export class ExchangeSocket extends LateDuplex implements InputSink {
   override _destroy(error: Error | null, callback: (error: Error | null) => void): void {
     clearTimeout(this.#timer);
     if (!this.#exchange.isEnded) {
-      this.#exchange.fail(
-        error ??
-          new AppError(
-            "ERR_POSTERN_RESPONSE_STATE",
-            "the application destroyed the request before the response was complete",
-          ),
-      );
+      this.#exchange.fail(error ?? new AppError("ERR_POSTERN_RESPONSE_STATE", DESTROYED));
     }
     // For who listens, as on-finished does. To others an error of a socket they never made would be the end.
     callback(this.listenerCount("error") > 0 ? error : null);
