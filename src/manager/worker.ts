@@ -10,7 +10,7 @@
  */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { PosternError, SettingError } from "../base/errors.ts";
-import { type LogFields, type Logger, stderrLogger } from "../base/log.ts";
+import { stderrLogger } from "../base/log.ts";
 import { failureHandler } from "../server/boot-failure.ts";
 import { workerDraining, workerEvent, workerReady } from "../server/events.ts";
 import type { Exchange, Handler } from "../server/exchange.ts";
@@ -37,6 +37,7 @@ import { dropPrivileges } from "./preamble.ts";
 import { Scoreboard } from "./scoreboard.ts";
 import { showPlace } from "./show-place.ts";
 import { StatusPage } from "./status-page.ts";
+import { workerLogger } from "./worker-logger.ts";
 import type { WsHttp } from "./ws-http.ts";
 
 const BEAT_MS = 1000;
@@ -217,7 +218,7 @@ export class Worker {
     const bind = sockets.map(({ fd }) => `fd:${fd}`);
     return new Server(
       handler,
-      { ...options, bind, logger: this.#logger(settings) },
+      { ...options, bind, logger: workerLogger(settings, (message) => this.#tell(message)) },
       {
         observer: this.#observer,
         isShared: settings.hasSiblings,
@@ -239,25 +240,6 @@ export class Worker {
     const { logger } = options;
     const side = { ...settings.options, bind: `fd:${settings.wsHttpFd}`, logger };
     return new WsHttp(() => this.#application?.upgradeServer, side).listen();
-  }
-
-  /** Messages of the server go to the manager's log, with the worker's pid; the application's output is captured. */
-  #logger(settings: WorkerSettings): Logger {
-    const fallback = stderrLogger();
-    const at =
-      (level: keyof Logger) =>
-      (fields: LogFields, message: string): void => {
-        if (!this.#tell({ type: "log", level, message, fields: plain(fields) })) {
-          fallback[level](fields, message);
-        }
-      };
-    const silent = (): void => {};
-    return {
-      debug: settings.logLevel === "debug" ? at("debug") : silent,
-      info: at("info"),
-      warn: at("warn"),
-      error: at("error"),
-    };
   }
 
   /** How many there are is said by the server; here, which they are. */
@@ -396,13 +378,4 @@ function closeIn(delayMs: number, part: Part | undefined): Promise<unknown> | un
 
 function unloaded(): never {
   throw new Error("a request came before the application was loaded");
-}
-
-/** Fields as JSON can carry them: errors become text. */
-function plain(fields: LogFields): object {
-  const result: Record<string, unknown> = {};
-  for (const [name, value] of Object.entries(fields)) {
-    result[name] = value instanceof Error ? (value.stack ?? String(value)) : value;
-  }
-  return result;
 }
