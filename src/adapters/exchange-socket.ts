@@ -223,8 +223,9 @@ export class ExchangeSocket extends LateDuplex implements InputSink {
     this.isWhole = true;
     response._headerSent = true;
     if (typeof body === "string") {
-      exchange.sendHead(encoding === "latin1" ? head : asUtf8(head, body === ""));
-      if (body !== "") exchange.sendText(body, encoding);
+      // Without a body node:http sends the head as latin1, as with one of bytes.
+      exchange.sendHead(encoding === "latin1" || body === "" ? head : asUtf8(head, false));
+      exchange.sendText(body, encoding);
     } else {
       exchange.sendHead(head);
       exchange.sendBytes(body);

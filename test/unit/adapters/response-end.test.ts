@@ -1,6 +1,7 @@
 /** `response.end(body)` takes a short way; nobody may be able to tell. */
 import { once } from "node:events";
 import { createServer, type IncomingMessage, OutgoingMessage, type ServerResponse } from "node:http";
+import { type AddressInfo, connect } from "node:net";
 import { Duplex, finished } from "node:stream";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { startServer } from "../../support/wire.ts";
@@ -158,6 +159,50 @@ describe("a response that is ended with its whole body", () => {
     // Node 26 says that the request has ended before the response is closed.
     expect(heard.filter((event) => event.startsWith("request"))).toEqual(["request end", "request close"]);
     expect(heard).toContain("response close");
+  });
+});
+
+describe("the bytes of a head that is not ASCII", () => {
+  /** The line of `X-Odd` as node:http itself sends it, a character for a byte. */
+  async function overHttp(
+    listener: (request: IncomingMessage, response: ServerResponse) => void,
+  ): Promise<string> {
+    const server = createServer(listener);
+    onTestFinished(() => void server.close());
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const socket = connect((server.address() as AddressInfo).port, "127.0.0.1");
+    socket.setEncoding("latin1");
+    let got = "";
+    socket.on("data", (text: string) => {
+      got += text;
+    });
+    socket.write("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    await once(socket, "end");
+    socket.destroy();
+    return /^X-Odd:.*$/m.exec(got)?.[0].trim() ?? "";
+  }
+
+  it.each([
+    ["no body", (response: ServerResponse) => response.end()],
+    ["empty text", (response: ServerResponse) => response.end("")],
+    ["text", (response: ServerResponse) => response.end("größe")],
+    ["latin1", (response: ServerResponse) => response.end("größe", "latin1")],
+    ["bytes", (response: ServerResponse) => response.end(Buffer.from("größe"))],
+    ["a status without a body", (response: ServerResponse) => response.writeHead(205).end()],
+    ["a body in two pieces", (response: ServerResponse) => response.end("b"), "write"],
+    ["a head before the body", (response: ServerResponse) => response.end("b"), "flushHeaders"],
+  ] as const)("are node:http's, with %s", async (_what, end, before?: "write" | "flushHeaders") => {
+    const listener = (_request: IncomingMessage, response: ServerResponse): void => {
+      response.setHeader("X-Odd", "grüße");
+      if (before === "write") response.write("a");
+      else if (before !== undefined) response[before]();
+      end(response);
+    };
+    const { head } = await answer(listener);
+    const line = /^X-Odd:.*$/m.exec(head)?.[0].trim() ?? "";
+    expect(line).toMatch(/^X-Odd: gr/);
+    expect(line).toBe(await overHttp(listener));
   });
 });
 
