@@ -13,9 +13,11 @@ import { type Addresses, addresses } from "../cgi/environ.ts";
 import { tlsConnection } from "../cgi/gateway-facts.ts";
 import type { Exchange } from "../server/exchange.ts";
 import type { InputSink } from "../server/input.ts";
+import { asUtf8 } from "./http-head.ts";
 import {
   emitClose,
   emitDrain,
+  isEndKnown,
   type RequestInternals,
   type ResponseInternals,
   readsItsSocket,
@@ -378,7 +380,8 @@ Object.defineProperties(ExchangeSocket.prototype, {
 
 function emitClosed(socket: ExchangeSocket, hadError: boolean): void {
   socket.abortRequest();
-  if (socket._httpMessage !== null) emitClose(socket._httpMessage);
+  // Elsewhere `assignSocket` listens for that, and Deno's would say it twice.
+  if (isEndKnown && socket._httpMessage !== null) emitClose(socket._httpMessage);
   socket.emit("close", hadError);
 }
 
@@ -386,13 +389,6 @@ function emitClosed(socket: ExchangeSocket, hadError: boolean): void {
 function connectionReset(cause: Error | undefined): Error {
   const error = cause === undefined ? new Error("aborted") : new Error("aborted", { cause });
   return Object.assign(error, { code: "ECONNRESET" });
-}
-
-/** The bytes of UTF-8, a character each, as heads are sent. */
-function asUtf8(head: string, isAlone: boolean): string {
-  if (Buffer.byteLength(head) === head.length) return head;
-  // Without a length node:http sends the size of the first chunk with the head, and that as latin1.
-  return isAlone || /\r\ncontent-length:/i.test(head) ? Buffer.from(head).toString("latin1") : head;
 }
 
 function family(address: string | undefined): string | undefined {

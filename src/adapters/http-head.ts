@@ -143,3 +143,10 @@ function rewrite(head: string): string {
   // HAProxy 2.6 takes what it meets last: every Location after Status is a 302 to it.
   return hasLocation ? `${kept}${status}\r\n\r\n` : `${status}\r\n${kept}\r\n`;
 }
+
+/** The bytes of UTF-8, a character each, as heads are sent. */
+export function asUtf8(head: string, isAlone: boolean): string {
+  if (Buffer.byteLength(head) === head.length) return head;
+  // Without a length node:http sends the size of the first chunk with the head, and that as latin1.
+  return isAlone || /\r\ncontent-length:/i.test(head) ? Buffer.from(head).toString("latin1") : head;
+}
