@@ -43,9 +43,8 @@ export async function workersOverOne({ node, folder, seconds }, rounds) {
   }
 }
 
-/** Workers on one socket, as the manager has them. */
-export async function startGroup(node, path, count, scheme = "on") {
-  rmSync(path, { force: true });
+/** A listening socket, as the manager holds it. */
+export async function hold(path) {
   const options = {
     mode: 0o600,
     owner: undefined,
@@ -54,6 +53,13 @@ export async function startGroup(node, path, count, scheme = "on") {
     allowedClients: { isStated: false },
   };
   const [socket] = await holdSockets({ kind: "unix", path }, options, {});
+  return socket;
+}
+
+/** Workers on one socket, as the manager has them. */
+export async function startGroup(node, path, count, scheme = "on") {
+  rmSync(path, { force: true });
+  const socket = await hold(path);
   const workers = [];
   const stop = () => {
     for (const worker of workers) if (worker.connected) worker.disconnect();

@@ -5,8 +5,8 @@ import { existsSync, rmSync, writeFileSync } from "node:fs";
 import net from "node:net";
 import { join } from "node:path";
 import { ScoreboardFile } from "../../dist/manager/scoreboard.js";
-import { holdSockets } from "../../dist/server/held-socket.js";
 import { fastcgiRequest, httpRequest } from "../request-bytes.mjs";
+import { hold } from "../scaling/workers.mjs";
 import { cpuMs, family } from "../usage.mjs";
 
 const here = (name) => new URL(`apps/${name}`, import.meta.url).pathname;
@@ -110,18 +110,6 @@ function instructions(file, path) {
   const options = { options: {}, frontOptions: {} };
   const settings = { pool: "bench", id: 1, generation: 1, file, sockets, chdir: "/", ...options };
   return { type: "start", settings: { ...settings, logLevel: "warn", hasSiblings: true } };
-}
-
-async function hold(path) {
-  const options = {
-    mode: 0o600,
-    owner: undefined,
-    group: undefined,
-    backlog: 511,
-    allowedClients: { isStated: false },
-  };
-  const [socket] = await holdSockets({ kind: "unix", path }, options, {});
-  return socket;
 }
 
 /** One answer, whoever has to be waited for. */

@@ -26,6 +26,8 @@ export class AccessLogFile {
   #isTorn = false; // the last line was written in part, and its rest never will be
   #lookedAt = 0;
   #wasMissing = false;
+  /** Whether the path was another file, or none, when it was last looked at. Changed here only. */
+  isStale = false;
 
   /**
    * @param where a path, `fd:N`, or `-` for standard output
@@ -79,6 +81,7 @@ export class AccessLogFile {
     this.#fd = fd;
     this.#isTorn = false;
     this.#wasMissing = false;
+    this.isStale = false;
   }
 
   /**
@@ -91,7 +94,8 @@ export class AccessLogFile {
     this.#lookedAt = now;
     const there = statSync(this.#path, { throwIfNoEntry: false });
     const ours = fstatSync(this.#fd);
-    if (there !== undefined && there.ino === ours.ino && there.dev === ours.dev) return;
+    this.isStale = there === undefined || there.ino !== ours.ino || there.dev !== ours.dev;
+    if (!this.isStale) return;
     const isTime = there !== undefined || this.#wasMissing;
     this.#wasMissing = there === undefined;
     if (isTime) this.reopen();

@@ -121,7 +121,8 @@ export class AccessLog implements LoggedRequest {
         this.#schedule();
         return;
       }
-      this.#isBroken = false;
+      // The old file may go on to take lines while the new one cannot be opened.
+      if (this.#file?.isStale !== true) this.#isBroken = false;
     } catch (error) {
       this.#complain(error);
       this.#lose(all.toString("latin1"));

@@ -1,7 +1,6 @@
 /**
  * Questions that are not for the application: whether we are well (`pingPath`) and how we are (`statusPath`,
- * `metricsPath`). They are
- * answered before it and beside it, also when it has as many requests as it may.
+ * `metricsPath`). They are answered before it and beside it, also when it has as many requests as it may.
  */
 import { serializeHead } from "../cgi/response-head.ts";
 import { Role } from "../protocol/records.ts";

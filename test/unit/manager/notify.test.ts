@@ -18,7 +18,8 @@ socket(my $in, PF_UNIX, SOCK_DGRAM, 0) or die; bind($in, pack_sockaddr_un($path)
 print "ready\\n";
 while (defined recv($in, my $message, 65536, 0)) { $message =~ s/\\n/ /g; print "$message\\n" unless $message =~ /^BARRIER/ }
 `;
-const hasPerl = existsSync("/usr/bin/perl");
+// Node has no datagram sockets of the unix family: Perl listens in systemd's place. Without it CI fails.
+const hasPerl = existsSync("/usr/bin/perl") || process.env["CI"] !== undefined;
 
 async function startReceiver(path: string): Promise<Running> {
   const receiver = start("/usr/bin/perl", ["-e", RECEIVER, path]);

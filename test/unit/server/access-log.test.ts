@@ -4,6 +4,7 @@ import {
   closeSync,
   constants,
   existsSync,
+  mkdirSync,
   openSync,
   readFileSync,
   readSync,
@@ -184,6 +185,35 @@ describe("a log file that is moved away", () => {
     log.close();
     expect(linesOf(`${file}.1`)).toEqual(["/x"]);
     expect(messages.text).toEqual(["error the access log cannot be written: requests go on without it"]);
+  });
+});
+
+describe("a log file that was moved away, and cannot be made anew", () => {
+  it("is complained of once, however often one looks, and again when it happens again", () => {
+    const folder = temporaryFolder("l");
+    const file = join(folder, "logs", "access.log");
+    mkdirSync(join(folder, "logs"));
+    const messages = new TestLog();
+    const log = new AccessLog(file, "%r", messages);
+    let now = 10_000;
+    const flushFor = (times: number): number => {
+      for (let time = 0; time < times; time++) {
+        record(log, `/${time}`);
+        now += 300;
+        log.flush(now);
+      }
+      return messages.lines.length;
+    };
+    expect(flushFor(5)).toBe(0);
+    renameSync(join(folder, "logs"), join(folder, "old"));
+    expect(flushFor(30)).toBe(1);
+    mkdirSync(join(folder, "logs"));
+    expect(flushFor(10)).toBe(1);
+    renameSync(join(folder, "logs"), join(folder, "older"));
+    expect(flushFor(30)).toBe(2);
+    log.close();
+    const all = ["old", "older"].flatMap((name) => linesOf(join(folder, name, "access.log")));
+    expect(all.length).toBe(75); // nothing was lost
   });
 });
 
