@@ -116,9 +116,11 @@ export class Params implements Iterable<[name: string, value: string]> {
   each(prefix: string, visit: (name: string, value: string) => void): void {
     const text = this.#text;
     const marks = this.#marks;
+    const first = prefix === "" ? -1 : prefix.charCodeAt(0);
     for (let mark = 0; mark < marks.length; mark += MARKS) {
       const nameAt = marks[mark]!;
       const valueAt = marks[mark + 1]!;
+      if (first >= 0 && text.charCodeAt(nameAt) !== first) continue; // most names are told apart by one character
       if (text.startsWith(prefix, nameAt) && valueAt - nameAt >= prefix.length) {
         visit(text.substring(nameAt, valueAt), text.substring(valueAt, marks[mark + 2]!));
       }

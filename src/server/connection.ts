@@ -201,6 +201,11 @@ export class Connection implements AppSink, ExchangeHost {
     this.#output.schedule(this.#isReceiving);
   }
 
+  flushAnswer(): void {
+    if (this.#isReceiving || this.app.multiplexes) this.scheduleFlush();
+    else this.#output.flush();
+  }
+
   afterFlush(callback: FlushCallback): void {
     this.#output.afterFlush(callback);
   }
@@ -234,7 +239,6 @@ export class Connection implements AppSink, ExchangeHost {
 
   // Input
 
-  /** Takes `chunk[0..length)`. */
   #onRead(chunk: Buffer, length: number): void {
     this.lastReceive = this.#host.now;
     if (this.isFresh && !this.#accepts(chunk.subarray(0, length))) return;

@@ -20,6 +20,8 @@ export interface HostOf<E> {
   readonly backlogBytes: number;
   /** Makes sure that what was written leaves in this turn of the event loop. */
   scheduleFlush(): void;
+  /** An answer is complete: where nothing else can be written in this turn, it leaves at once. */
+  flushAnswer(): void;
   /** Calls back once everything written so far is with the kernel, or `error` if it never will be. */
   afterFlush(callback: (error?: Error) => void): void;
   /** The piece, in memory that the exchange may keep. */

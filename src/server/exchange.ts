@@ -24,6 +24,7 @@ import type { HostOf, WatcherOf } from "./exchange-host.ts";
 import { describeFailure, failurePage, isInvalidRequest, urlForLog } from "./failure.ts";
 import { Input, type InputHost } from "./input.ts";
 import type { ResolvedOptions } from "./options.ts";
+import { type Settling, settleNextTurn } from "./settle.ts";
 import type { Tally } from "./tally.ts";
 
 /** Serves one request. Whatever it throws becomes a 500. */
@@ -36,7 +37,7 @@ const RUNNING = 0;
 const HEAD_SENT = 1;
 const ENDED = 2;
 
-export class Exchange implements RequestSink, InputHost {
+export class Exchange implements RequestSink, InputHost, Settling {
   readonly #host: ExchangeHost;
   readonly #app: AppConnection;
   readonly #request: AppRequest;
@@ -95,10 +96,6 @@ export class Exchange implements RequestSink, InputHost {
   /** The FastCGI request id; not unique among requests. */
   get requestId(): number {
     return this.#request.id;
-  }
-
-  get keepConn(): boolean {
-    return this.#request.keepConn;
   }
 
   /** Names this request in logs: unique on this machine while the process lives. */
@@ -235,14 +232,14 @@ export class Exchange implements RequestSink, InputHost {
     const readsOn = isBeingRead || this.stdin.hasMore || this.data?.hasMore === true;
     this.#app.end(this.#request, appStatus, protocolStatus, readsOn);
     if (this.#request.keepConn && this.#app.isFinished) this.#host.sayGoodbye(this);
-    if (!readsOn) this.#discardUnlessRead();
-    else if (!isBeingRead) setImmediate(() => this.#discardUnlessRead());
-    this.#host.scheduleFlush();
+    if (readsOn && !isBeingRead) settleNextTurn(this);
+    this.#host.flushAnswer();
   }
 
-  #discardUnlessRead(): void {
-    if (!this.stdin.isBeingRead) this.stdin.discard();
-    if (this.data?.isBeingRead === false) this.data.discard();
+  /** Drops what nobody has begun to read in the turn of the answer. */
+  settle(): void {
+    if (this.stdin.hasMore && !this.stdin.isBeingRead) this.stdin.discard();
+    if (this.data?.hasMore === true && !this.data.isBeingRead) this.data.discard();
   }
 
   /** Sends a whole answer, such as an error page, in one write, and ends. No body goes out for HEAD. */
@@ -253,6 +250,7 @@ export class Exchange implements RequestSink, InputHost {
     protocolStatus?: ProtocolStatus,
   ): void {
     if (this.#state !== RUNNING) return;
+    this.isHeld = true; // until the end
     this.sendHead(head);
     if (this.params.get("REQUEST_METHOD") !== "HEAD") {
       if (typeof body === "string") this.sendText(body, "utf8");
