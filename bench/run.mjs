@@ -8,6 +8,8 @@ const { values: flags } = parseArgs({
     goals: { type: "boolean", default: false },
     scaling: { type: "boolean", default: false },
     "start-up": { type: "boolean", default: false },
+    profile: { type: "boolean", default: false },
+    out: { type: "string", default: "docs/performance" },
     json: { type: "boolean", default: false },
     only: { type: "string" },
     rounds: { type: "string" },
@@ -24,6 +26,7 @@ try {
   if (flags.goals) await goals();
   else if (flags.scaling) await scaling();
   else if (flags["start-up"]) await startUp();
+  else if (flags.profile) await profile();
   else await all();
 } catch (error) {
   console.error(error.message);
@@ -68,6 +71,14 @@ async function startUp() {
   const results = await startUp(await options(7, 0));
   if (flags.json) console.log(JSON.stringify(results, null, 2));
   else printStartUp(results);
+}
+
+async function profile() {
+  const { printProfiles, profiles } = await import("./profile/profile.mjs");
+  const how = await options(1, 4);
+  const results = await profiles({ ...how, only: flags.only?.split(","), out: flags.out });
+  if (flags.json) console.log(JSON.stringify(results, null, 2));
+  else printProfiles(results);
 }
 
 async function all() {
