@@ -1,6 +1,6 @@
 // HOT
 /**
- * One accepted socket and its protocol machine: reads, flow control both ways, one write per turn, the end.
+ * One accepted connection and its protocol machine: reads, flow control both ways, one write per turn, the end.
  *
  *     OPEN --last request without KEEP_CONN ended, or draining--> FINISHED --input read to its end--> destroyed
  *       └--error, deadline, peer gone--> destroyed; every open request is aborted
@@ -12,7 +12,6 @@
  * body piles up. A multiplexing one is read on, up to `maxUnreadBytes` per request; beyond that it pauses too, and
  * a request that then makes no progress for `stallTimeoutMs` is ended with 503, so that no sibling waits for ever.
  */
-import type { Duplex } from "node:stream";
 import { RemoteProtocolError } from "../base/errors.ts";
 import type { LogFields } from "../base/log.ts";
 import { errorPage } from "../cgi/error-page.ts";
@@ -25,10 +24,9 @@ import { sniff } from "../protocol/sniff.ts";
 import type { Admission } from "./admission.ts";
 import { Exchange, type ExchangeHost, type Handler } from "./exchange.ts";
 import type { ServerOf } from "./exchange-host.ts";
-import { Gate } from "./gate.ts";
-import { keep, readLent } from "./lent-reads.ts";
+import { Gate, type GateHost } from "./gate.ts";
 import type { ResolvedOptions } from "./options.ts";
-import { type FlushCallback, Output } from "./output.ts";
+import { type FlushCallback, Output, type OutputHost } from "./output.ts";
 import {
   answerPage,
   breakOff,
@@ -38,6 +36,7 @@ import {
   tooManyConnections,
   writeGoodbye,
 } from "./refusals.ts";
+import { keep, type Wire, type WireSink } from "./wire.ts";
 
 /** A body queued beyond this pauses a connection that carries one request at a time. */
 const PAUSE_BYTES = 65536;
@@ -65,16 +64,14 @@ const LAST_REQUEST_MS = 1000;
 /** How long a peer that does not speak FastCGI may go on sending after it was told so, ms. */
 const NOT_FASTCGI_LINGER_MS = 1000;
 
-export class Connection implements AppSink, ExchangeHost {
-  readonly #host: ConnectionHost;
-  readonly #socket: Duplex;
+export class Connection implements WireSink, OutputHost, GateHost, AppSink, ExchangeHost {
+  readonly #wire: Wire;
   readonly #peer: string;
   readonly #output: Output;
   readonly #gate: Gate;
   readonly app: AppConnection;
   readonly server: ConnectionHost;
   readonly options: ResolvedOptions;
-  readonly #isLent: boolean; // chunks are the application's only while it takes them
   /** Whether nothing was received yet. Changed here only. */
   isFresh = true;
   #isLate: boolean; // it may have waited so long that the web server has given up
@@ -87,24 +84,17 @@ export class Connection implements AppSink, ExchangeHost {
   #isDraining = false;
   #isDeaf = false; // the peer does not speak FastCGI: what it still sends is dropped
 
-  constructor(host: ConnectionHost, socket: Duplex, peer: string) {
-    this.#host = host;
+  constructor(host: ConnectionHost, wire: Wire, peer: string) {
     this.#isLate = host.admission?.isLate() === true;
-    this.#socket = socket;
+    this.#wire = wire;
     this.#peer = peer;
     this.server = host;
     this.options = host.options;
-    this.#output = new Output(socket, host.slabs, () => this.#onFlushed());
-    this.#gate = new Gate(socket, () => {
-      this.lastReceive = host.now;
-    });
+    this.#output = new Output(wire, host.slabs, this);
+    this.#gate = new Gate(wire, this);
     this.lastReceive = host.now;
     this.app = new AppConnection(this, this.#output.writer, host.limits);
-    this.#isLent = readLent(socket, (chunk, length) => this.#onRead(chunk, length));
-    if (!this.#isLent) socket.on("data", (chunk: Buffer) => this.#onRead(chunk, chunk.length));
-    socket.on("end", () => this.#onEnd());
-    socket.on("error", (error) => this.#onPeerGone(error));
-    socket.on("close", () => this.#onClose());
+    wire.open(this);
   }
 
   /** Whether it was used, is kept open and carries no request: closing it disturbs least. */
@@ -168,14 +158,14 @@ export class Connection implements AppSink, ExchangeHost {
   onRequest(request: AppRequest): RequestSink {
     if (this.#isDraining) this.app.finish();
     const exchange = new Exchange(this, request);
-    if (this.#host.isOverloaded(this)) {
+    if (this.server.isOverloaded(this)) {
       this.#logRefusal(503, `more than ${this.options.maxConnections} connections`, request);
       exchange.refuse(503, "Service Unavailable", tooManyConnections(), ProtocolStatus.Overloaded);
       this.app.finish();
       return exchange;
     }
-    const { admission } = this.#host;
-    if (admission === undefined) startAtOnce(exchange, this.#host.handler);
+    const { admission } = this.server;
+    if (admission === undefined) startAtOnce(exchange, this.server.handler);
     else admission.receive(exchange, this.#isLate);
     this.#isLate = false;
     return exchange;
@@ -187,7 +177,7 @@ export class Connection implements AppSink, ExchangeHost {
     answerPage(this.app, request, status, title, protocolStatus);
   }
 
-  // ExchangeHost
+  // ExchangeHost, OutputHost, GateHost
 
   get isCongested(): boolean {
     return this.#output.isCongested;
@@ -211,7 +201,20 @@ export class Connection implements AppSink, ExchangeHost {
   }
 
   own(chunk: Buffer, start: number, end: number): Buffer {
-    return this.#isLent ? keep(chunk, start, end) : chunk.subarray(start, end);
+    return this.#wire.isLent ? keep(chunk, start, end) : chunk.subarray(start, end);
+  }
+
+  onDrain(): void {
+    this.#output.flush();
+  }
+
+  onFlushed(): void {
+    if (this.#gate.isClogged) this.#gate.onTaken(this.#output.backlogBytes);
+    this.#finishIfDone();
+  }
+
+  onOpen(): void {
+    this.lastReceive = this.server.now;
   }
 
   onQueued(exchange: Exchange, change: number): void {
@@ -237,10 +240,10 @@ export class Connection implements AppSink, ExchangeHost {
     this.#gate.open();
   }
 
-  // Input
+  // WireSink
 
-  #onRead(chunk: Buffer, length: number): void {
-    this.lastReceive = this.#host.now;
+  onRead(chunk: Buffer, length: number): void {
+    this.lastReceive = this.server.now;
     if (this.isFresh && !this.#accepts(chunk.subarray(0, length))) return;
     if (this.#isFinished && (!this.#mayLinger(length) || this.#isDeaf)) return;
     this.#isReceiving = true;
@@ -257,29 +260,25 @@ export class Connection implements AppSink, ExchangeHost {
     if (this.app.questions !== questions && !this.#isFinished) this.#gate.onAsked(this.#output.backlogBytes);
   }
 
-  #onFlushed(): void {
-    if (this.#gate.isClogged) this.#gate.onTaken(this.#output.backlogBytes);
-    this.#finishIfDone();
-  }
-
   /** Looks at the first bytes: whoever does not speak FastCGI is named in the log and sent away. */
   #accepts(chunk: Buffer): boolean {
     this.isFresh = false;
-    this.#host.onFirstBytes();
+    this.server.onFirstBytes();
     const other = sniff(chunk);
     if (other === undefined) return true;
     this.#log("warn", `the peer speaks ${other.name}, not FastCGI: connection closed`, {
       code: "ERR_POSTERN_NOT_FASTCGI",
     });
     if (!other.isHttp) {
-      this.#socket.destroy();
+      this.#wire.destroy();
       return false;
     }
     // Closing over what it still sends would be a reset, which takes the answer away again.
     this.#isDeaf = true;
     this.#isFinished = true;
-    this.#lingerUntil = this.#host.now + NOT_FASTCGI_LINGER_MS;
-    this.#socket.end(HTTP_ANSWER);
+    this.#lingerUntil = this.server.now + NOT_FASTCGI_LINGER_MS;
+    this.#wire.write([HTTP_ANSWER]);
+    this.#wire.end(() => {});
     return false;
   }
 
@@ -291,18 +290,18 @@ export class Connection implements AppSink, ExchangeHost {
     return false;
   }
 
-  #onEnd(): void {
+  onEnd(): void {
     // Bun also tells of the end of a socket that was destroyed here.
-    if (this.#isFinished || this.#socket.destroyed) {
-      this.#socket.destroy();
+    if (this.#isFinished || this.#wire.isDestroyed) {
+      this.#wire.destroy();
       return;
     }
     // A web server that closes its side has given up on whatever is open: none half-closes and waits.
-    this.#onPeerGone(new Error("the web server closed the connection"));
+    this.onError(new Error("the web server closed the connection"));
   }
 
   /** Visitors who leave are everyday life; a peer that leaves in the middle of a record is not. */
-  #onPeerGone(error: Error): void {
+  onError(error: Error): void {
     const level = this.app.isPartial ? "warn" : "debug";
     if (!this.#isFinished && (this.app.isPartial || this.app.openRequests > 0)) {
       const { openRequests } = this.app;
@@ -367,11 +366,11 @@ export class Connection implements AppSink, ExchangeHost {
   /** What still comes is read for a while: our close would be a reset otherwise. */
   #linger(): void {
     const { lingerTimeoutMs } = this.options;
-    if (lingerTimeoutMs > 0) this.#lingerUntil = this.#host.now + lingerTimeoutMs;
+    if (lingerTimeoutMs > 0) this.#lingerUntil = this.server.now + lingerTimeoutMs;
   }
 
   #lose(error: Error): void {
-    if (!this.#socket.destroyed) this.#socket.destroy();
+    if (!this.#wire.isDestroyed) this.#wire.destroy();
     this.#abortAll(error);
   }
 
@@ -384,10 +383,10 @@ export class Connection implements AppSink, ExchangeHost {
     this.#output.callBack(cause);
   }
 
-  #onClose(): void {
+  onClose(): void {
     // An error costs more than all the rest of a connection, and as a rule nobody is left to hear of it.
     if (this.app.requests.size > 0 || this.#output.isAwaited) this.#abortAll(new Error("it was closed"));
-    this.#host.onConnectionEnd(this);
+    this.server.onConnectionEnd(this);
   }
 
   #logRefusal(status: number, reason: string, request: AppRequest, code?: string): void {

@@ -1,28 +1,32 @@
 /**
- * Whether one connection's socket is read. It is not while a request's body piles up unread, and while the peer does not
+ * Whether one connection is read. It is not while a request's body piles up unread, and while the peer does not
  * take the answers it asked for; it is again when no reason is left.
  */
-import type { Duplex } from "node:stream";
 import { RemoteProtocolError } from "../base/errors.ts";
 import { ProtocolStatus } from "../protocol/records.ts";
 import type { Exchange } from "./exchange.ts";
+import type { Wire } from "./wire.ts";
 
 /** A peer that asks for more and does not take the answers is not read beyond this many bytes of them. */
 const MAX_BACKLOG_BYTES = 262144;
 /** Answers left when it is read again. */
 const RESUME_BACKLOG_BYTES = 65536;
 
+export interface GateHost {
+  /** The connection is read again: nobody was late meanwhile. */
+  onOpen(): void;
+}
+
 export class Gate {
-  readonly #socket: Duplex;
-  readonly #onOpen: () => void;
+  readonly #wire: Wire;
+  readonly #host: GateHost;
   #isPaused = false;
   #isClogged = false;
   #stalled: Set<Exchange> | undefined = undefined; // those whose unread body is a reason
 
-  /** @param onOpen the socket is read again: nobody was late meanwhile */
-  constructor(socket: Duplex, onOpen: () => void) {
-    this.#socket = socket;
-    this.#onOpen = onOpen;
+  constructor(wire: Wire, host: GateHost) {
+    this.#wire = wire;
+    this.#host = host;
   }
 
   get isPaused(): boolean {
@@ -85,15 +89,15 @@ export class Gate {
   open(): void {
     if (!this.#isPaused) return;
     this.#isPaused = false;
-    this.#onOpen();
-    this.#socket.resume();
+    this.#host.onOpen();
+    this.#wire.resume();
   }
 
   #update(): void {
     if (!this.#isClogged && (this.#stalled === undefined || this.#stalled.size === 0)) this.open();
     else if (!this.#isPaused) {
       this.#isPaused = true;
-      this.#socket.pause();
+      this.#wire.pause();
     }
   }
 }

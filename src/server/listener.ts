@@ -6,11 +6,13 @@ import { createServer, isIP, type Server, type Socket } from "node:net";
 import { resolve } from "node:path";
 import { type Address, isLoopback, parseAddress, printAddress } from "../base/address.ts";
 import { SettingError } from "../base/errors.ts";
+import { acceptHandles } from "./accept-handles.ts";
 import { pauseAccepting, resumeAccepting } from "./accepting.ts";
 import { isListeningSocket, LISTEN_FD, systemdSockets, systemdSocketsNamed } from "./inherited.ts";
 import { lettingGo, warmUp } from "./let-go.ts";
 import type { AllowedClients, ResolvedOptions } from "./options.ts";
 import { holderOfPort, holderOfUnixSocket } from "./socket-holder.ts";
+import type { StreamHandle } from "./stream-internals.ts";
 import { listenOnUnixSocket } from "./unix-socket.ts";
 
 const LOCALHOST = "127.0.0.1";
@@ -32,6 +34,8 @@ export interface Listener {
 export interface ListenerSink {
   /** @param isTcp whether it came over TCP: its address may be gone already, and says nothing about that */
   onSocket(socket: Socket, isTcp: boolean): void;
+  /** The same for who can do with less than a socket; called instead where that is possible. */
+  onHandle?(handle: StreamHandle, isTcp: boolean): void;
   /** Accepting failed, for example for want of descriptors; the listener goes on. */
   onAcceptError(address: string, error: Error): void;
 }
@@ -149,6 +153,13 @@ async function open(
       break;
   }
   server.on("error", (error) => sink.onAcceptError(name, error));
+  if (sink.onHandle !== undefined && !isTcpOnly) {
+    const isTcp = hasPort(server.address());
+    acceptHandles(server, (handle) => {
+      if (isTcp) handle.setNoDelay?.(true);
+      sink.onHandle!(handle, isTcp);
+    });
+  }
   return {
     address: boundName(server, address),
     isInherited: address.kind === "fd",

@@ -3,34 +3,35 @@
  * What leaves on one connection: records collect in the writer and leave in one write per turn of the event loop,
  * or as soon as there is much of it. Who writes more than the web server takes is told to wait.
  */
-import type { Duplex } from "node:stream";
 import { RecordWriter, type SlabPool } from "../protocol/record-writer.ts";
 import { BROKEN_RECORD } from "../protocol/records.ts";
+import type { Wire } from "./wire.ts";
 
 /** Output held before it is written without waiting for the end of the turn, and from which writers should wait. */
 const CONGESTED_BYTES = 65536;
-const NOTHING = Buffer.alloc(0);
 
 export type FlushCallback = (error?: Error) => void;
 
+export interface OutputHost {
+  /** Called after every flush, when nothing may be pending any more. */
+  onFlushed(): void;
+}
+
 export class Output {
-  readonly #socket: Duplex;
-  readonly #onFlushed: () => void;
+  readonly #wire: Wire;
+  readonly #host: OutputHost;
   readonly writer: RecordWriter;
   #isScheduled = false;
   #isFull = false; // enough was written in this turn, even if the kernel took it all: others want their turn too
-  #isDrainAsked = false;
   #callbacks: FlushCallback[] = [];
 
-  /** @param onFlushed called after every flush, when nothing may be pending any more */
-  constructor(socket: Duplex, slabs: SlabPool, onFlushed: () => void) {
-    this.#socket = socket;
-    this.#onFlushed = onFlushed;
+  constructor(wire: Wire, slabs: SlabPool, host: OutputHost) {
+    this.#wire = wire;
+    this.#host = host;
     this.writer = new RecordWriter(slabs);
-    socket.on("drain", () => this.#onDrain());
   }
 
-  /** Whether everything was handed to the socket. */
+  /** Whether everything was handed over. */
   get isEmpty(): boolean {
     return this.writer.pendingBytes === 0;
   }
@@ -42,7 +43,7 @@ export class Output {
 
   /** Bytes the web server has not taken yet. */
   get backlogBytes(): number {
-    return this.writer.pendingBytes + this.#socket.writableLength;
+    return this.writer.pendingBytes + this.#wire.unsentBytes;
   }
 
   /** Whether more would only pile up. */
@@ -64,7 +65,7 @@ export class Output {
 
   /** Calls back once everything written so far is with the kernel, or with an error if it never will be. */
   afterFlush(callback: FlushCallback): void {
-    if (this.#socket.destroyed) process.nextTick(callback, new Error("the connection is closed"));
+    if (this.#wire.isDestroyed) process.nextTick(callback, new Error("the connection is closed"));
     else if (this.backlogBytes > 0) this.#callbacks.push(callback);
     else if (this.#isFull) setImmediate(callback);
     else process.nextTick(callback);
@@ -78,27 +79,22 @@ export class Output {
   }
 
   flush(): void {
-    const socket = this.#socket;
-    if (this.writer.pendingBytes > 0) {
-      const pieces = this.writer.take();
-      if (socket.destroyed || socket.writableEnded) {
-        this.writer.recycle(true);
+    const wire = this.#wire;
+    const { writer } = this;
+    if (writer.pendingBytes > 0) {
+      const pieces = writer.take();
+      if (wire.isDestroyed || wire.isEnded) {
+        writer.recycle(true);
         return;
       }
-      if (pieces.length === 1) {
-        socket.write(pieces[0]!);
-      } else {
-        socket.cork();
-        for (const piece of pieces) socket.write(piece);
-        socket.uncork();
-      }
-      this.writer.recycle(socket.writableLength === 0);
+      wire.write(pieces);
+      writer.recycle(wire.unsentBytes === 0);
     }
     if (this.#callbacks.length > 0) {
-      if (socket.writableLength === 0) this.callBack(undefined);
-      else this.#askForDrain();
+      if (wire.unsentBytes === 0) this.callBack(undefined);
+      else wire.awaitDrain();
     }
-    this.#onFlushed();
+    this.#host.onFlushed();
   }
 
   /**
@@ -107,23 +103,23 @@ export class Output {
    */
   breakOff(hasRecord: boolean): boolean {
     this.flush();
-    const socket = this.#socket;
-    if (socket.destroyed || socket.writableEnded) return false;
-    if (hasRecord) socket.write(BROKEN_RECORD);
+    const wire = this.#wire;
+    if (wire.isDestroyed || wire.isEnded) return false;
+    if (hasRecord) wire.write([BROKEN_RECORD]);
     return true;
   }
 
   /** Closes our side once everything is written. @param isLast then the other side too */
   end(isLast: boolean): void {
-    const socket = this.#socket;
-    // Everything is written: destroy() costs a third less than end().
-    if (isLast && socket.writableLength === 0) {
-      socket.destroy();
+    const wire = this.#wire;
+    // Everything is written: to close at once costs a third less than to close one side after the other.
+    if (isLast && wire.unsentBytes === 0) {
+      wire.destroy();
       return;
     }
-    socket.end((error?: Error | null) => {
-      this.callBack(error ?? undefined);
-      if (isLast) socket.destroy();
+    wire.end((error) => {
+      this.callBack(error);
+      if (isLast) wire.destroy();
     });
   }
 
@@ -136,21 +132,6 @@ export class Output {
       if (this.#isFull) setImmediate(callback, error);
       else process.nextTick(callback, error);
     }
-  }
-
-  /** Below its high-water mark a socket says nothing when it has written everything. */
-  #askForDrain(): void {
-    const socket = this.#socket;
-    if (this.#isDrainAsked || socket.writableNeedDrain || socket.writableEnded) return;
-    this.#isDrainAsked = true;
-    socket.write(NOTHING, () => {
-      this.#isDrainAsked = false;
-      this.#onDrain();
-    });
-  }
-
-  #onDrain(): void {
-    if (this.#socket.writableLength === 0) this.flush();
   }
 }
 

@@ -11,13 +11,15 @@ import type { Exchange, Handler } from "./exchange.ts";
 import type { Output } from "./output.ts";
 
 /** An answer for people who open a FastCGI port in a browser. */
-export const HTTP_ANSWER: string = [
-  "HTTP/1.1 400 Bad Request",
-  "Content-Type: text/plain; charset=utf-8",
-  "Connection: close",
-  "",
-  "This port speaks FastCGI, not HTTP. Put a web server in front of it, for example nginx with fastcgi_pass.\n",
-].join("\r\n");
+export const HTTP_ANSWER: Buffer = Buffer.from(
+  [
+    "HTTP/1.1 400 Bad Request",
+    "Content-Type: text/plain; charset=utf-8",
+    "Connection: close",
+    "",
+    "This port speaks FastCGI, not HTTP. Put a web server in front of it, for example nginx with fastcgi_pass.\n",
+  ].join("\r\n"),
+);
 
 /** Answers a request that the application never hears of. */
 export function answerPage(

@@ -13,11 +13,15 @@ import { Background } from "./background.ts";
 import { Connection, type ConnectionHost } from "./connection.ts";
 import { DeadlineClock } from "./deadline-clock.ts";
 import type { Handler } from "./exchange.ts";
+import { HandleWire, type Peer, peerOf } from "./handle-wire.ts";
 import type { ServerHooks, ServerLoad } from "./hooks.ts";
 import { Idlest } from "./idlest.ts";
 import { type Listener, type ListenerSink, openListeners } from "./listener.ts";
 import { type ResolvedOptions, resolveOptions, type ServerOptions } from "./options.ts";
+import type { StreamHandle } from "./stream-internals.ts";
+import { StreamWire } from "./stream-wire.ts";
 import { Tunnels } from "./tunnels.ts";
+import type { Wire } from "./wire.ts";
 
 /** A server that closes accepts what comes until a turn of the event loop has brought nothing, but no longer than this, ms. */
 const LAST_LOOK_MS = 2000;
@@ -216,9 +220,13 @@ export class Server implements ConnectionHost, AdmissionHost, ListenerSink {
 
   /** Serves a connection that was not accepted here: anything that behaves like a socket. */
   serveSocket(socket: Duplex, peer: string): void {
+    this.#serve(new StreamWire(socket), peer);
+  }
+
+  #serve(wire: Wire, peer: string): void {
     const isLast = this.#lastLook !== undefined;
     if (this.#isClosing() && !isLast) {
-      socket.destroy();
+      wire.destroy();
       return;
     }
     const { maxConnections, logger } = this.options;
@@ -228,10 +236,10 @@ export class Server implements ConnectionHost, AdmissionHost, ListenerSink {
         { peer, code: "ERR_POSTERN_TOO_MANY_CONNECTIONS" },
         `more than ${2 * maxConnections} connections`,
       );
-      socket.destroy();
+      wire.destroy();
       return;
     }
-    const connection = new Connection(this, socket, peer);
+    const connection = new Connection(this, wire, peer);
     this.#freshConnections++;
     this.#acceptedConnections++;
     this.admission?.onAccepted();
@@ -244,17 +252,26 @@ export class Server implements ConnectionHost, AdmissionHost, ListenerSink {
   // ListenerSink
 
   onSocket(socket: Socket, isTcp: boolean): void {
-    const { remoteAddress, remotePort } = socket;
+    const { remoteAddress: address, remotePort: port } = socket;
+    this.#onAccepted(new StreamWire(socket), isTcp ? { address, port } : undefined);
+  }
+
+  onHandle(handle: StreamHandle, isTcp: boolean): void {
+    this.#onAccepted(new HandleWire(handle), isTcp ? peerOf(handle) : undefined);
+  }
+
+  #onAccepted(wire: Wire, peer: Peer | undefined): void {
     // A TCP peer that has reset the connection has no address any more, but what it sent can still be read.
-    if (isTcp && !this.options.allowedClients.allows(remoteAddress)) {
-      const fields = { peer: remoteAddress, code: "ERR_POSTERN_CLIENT_NOT_ALLOWED" };
+    if (peer !== undefined && !this.options.allowedClients.allows(peer.address)) {
+      const { address } = peer;
+      const fields = { peer: address, code: "ERR_POSTERN_CLIENT_NOT_ALLOWED" };
       const { logger } = this.options;
-      if (remoteAddress === undefined) logger.debug(fields, "connection refused: the peer is gone again");
+      if (address === undefined) logger.debug(fields, "connection refused: the peer is gone again");
       else logger.warn(fields, "connection refused: the address is not among allowedClients");
-      socket.destroy();
+      wire.destroy();
       return;
     }
-    this.serveSocket(socket, isTcp ? `${remoteAddress ?? "?"}:${remotePort ?? "?"}` : "unix");
+    this.#serve(wire, peer === undefined ? "unix" : `${peer.address ?? "?"}:${peer.port ?? "?"}`);
   }
 
   onAcceptError(address: string, error: Error): void {

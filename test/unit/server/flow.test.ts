@@ -6,6 +6,7 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import type { Application } from "../../../src/adapters/app.ts";
+import { HandleWire } from "../../../src/server/handle-wire.ts";
 import { notice } from "../../support/notice.ts";
 import {
   beginRecord,
@@ -53,11 +54,16 @@ const buffers = (): number => process.memoryUsage().arrayBuffers;
 describe("a response", () => {
   afterEach(() => void vi.restoreAllMocks());
 
-  /** Counts writes to the kernel by sockets that are not the client's. */
+  /** Counts writes to the kernel: by handles, and by sockets that are not the client's. */
   function countWrites(client: () => Socket): () => number {
     const prototype = Socket.prototype as unknown as { _writeGeneric: (...args: unknown[]) => unknown };
     const original = prototype._writeGeneric;
     let count = 0;
+    const { write } = HandleWire.prototype;
+    vi.spyOn(HandleWire.prototype, "write").mockImplementation(function (this: HandleWire, pieces) {
+      count++;
+      write.call(this, pieces);
+    });
     vi.spyOn(prototype, "_writeGeneric").mockImplementation(function (this: unknown, ...args: unknown[]) {
       if (this !== client()) count++;
       return original.apply(this, args);
