@@ -18,9 +18,9 @@ const HEADERS = {
 export const WORK = {
   hello: { path: "/hello", bytes: 0, expect: 12, warm: 4000 },
   headers: { path: "/env", bytes: 0, warm: 2000 },
-  "1 MiB response": { path: "/download", bytes: 0, expect: 1048576, warm: 200 },
-  "64 KiB upload": { path: "/upload", bytes: 65536, expect: 6, warm: 1000 },
-  "10 MiB upload": { path: "/upload", bytes: 10485760, expect: 9, warm: 20 },
+  "1 MiB response": { path: "/download", bytes: 0, expect: 1048576, warm: 3000 },
+  "64 KiB upload": { path: "/upload", bytes: 65536, expect: 6, warm: 4000 },
+  "10 MiB upload": { path: "/upload", bytes: 10485760, expect: 9, warm: 60 },
 };
 
 /** Writes the bytes of a request for that work into a file, once. @returns its path */
