@@ -1,12 +1,9 @@
 // HOT
 /** The head of a node:http response as a CGI header block: from its headers, or from the head that node:http wrote. */
 import { AppError } from "../base/errors.ts";
-import { isToken } from "../cgi/environ.ts";
 import { isHopByHop, MAX_HEAD_BYTES } from "../cgi/response-head.ts";
 import type { ResponseInternals } from "./http-internals.ts";
-
-/** What a response keeps for each header that was set: the name as it was given, and the value. */
-export type SetHeaders = Readonly<Record<string, readonly [string, unknown]>>;
+import { isHeaderText, lowerName, type SetHeaders } from "./response-headers.ts";
 
 /** What `writeHead` takes, when it takes an object. */
 export type GivenHeaders = Readonly<Record<string, unknown>>;
@@ -42,9 +39,6 @@ export function headFromHttp(http: string): string {
   return head;
 }
 
-/** What no header value may hold; node:http says so then. */
-const FORBIDDEN = /[^\t\x20-\x7e\x80-\xff]/;
-
 /**
  * The block of an ordinary response, as node:http would make its own: with Date, and the length of a body that is
  * known. Undefined for one that needs a closer look, or is to be refused: `headFromHttp` is for those.
@@ -53,7 +47,7 @@ const FORBIDDEN = /[^\t\x20-\x7e\x80-\xff]/;
  */
 export function headFromHeaders(
   response: HeadSource,
-  headers: GivenHeaders | SetHeaders | null | undefined,
+  headers: GivenHeaders | Readonly<SetHeaders> | null | undefined,
   areChecked: boolean,
 ): string | undefined {
   const { statusCode, statusMessage } = response;
@@ -64,17 +58,19 @@ export function headFromHeaders(
   let length: unknown;
   for (const key in headers) {
     let name = key;
+    let lower = key;
     let value = headers[key];
     if (areChecked) {
       name = (value as SetHeaders[string])[0];
       value = (value as SetHeaders[string])[1];
     } else if (!Object.hasOwn(headers, key)) {
       continue;
-    } else if (!isToken(key) || (typeof value === "string" && FORBIDDEN.test(value))) {
-      return undefined;
+    } else {
+      lower = lowerName(key);
+      if (lower === "" || (typeof value === "string" && !isHeaderText(value))) return undefined;
     }
     if (typeof value !== "string" && typeof value !== "number") return undefined;
-    switch (areChecked ? key : key.toLowerCase()) {
+    switch (lower) {
       case "connection":
       case "keep-alive":
       case "proxy-connection":

@@ -4,7 +4,7 @@
  */
 
 import { UsageError } from "../base/errors.ts";
-import { IncomingMessage, ServerResponse } from "../base/node-http.ts";
+import { IncomingMessage, OutgoingMessage, ServerResponse } from "../base/node-http.ts";
 
 /** The undocumented members of ServerResponse. */
 export interface ResponseInternals {
@@ -91,6 +91,14 @@ function tellsSocket(): boolean {
 
 /** Under which symbol a response keeps the headers that were set: lower-case name → name as given, and value. */
 export const outHeaders: symbol | undefined = ownSymbol(aResponse, "kOutHeaders");
+
+/**
+ * Whether `setHeader` is node:http's own and does what we know: not one that an instrumentation has wrapped before us,
+ * nor one of another runtime.
+ */
+export const isSetHeaderKnown: boolean =
+  outHeaders !== undefined &&
+  String(OutgoingMessage.prototype.setHeader).includes("headers[name.toLowerCase()] = [name, value]");
 
 /** Who waits for the end of a response, and how it was; undefined where `finished` alone says it (Node 20 and 22). */
 const finishedMark: symbol | undefined = ownSymbol(aResponse, "kWritableFinished");

@@ -30,6 +30,7 @@ import {
 import { mendResponse } from "./mend-response.ts";
 import { offloadFiles } from "./offload.ts";
 import { endResponse, finishResponse } from "./response-end.ts";
+import { ownSetHeader } from "./response-headers.ts";
 import { type ServerTraits, traitsOf } from "./server-traits.ts";
 import { remember } from "./side.ts";
 import type { TunnelSocket } from "./tunnel-socket.ts";
@@ -161,6 +162,7 @@ function makeResponse(
   internals._finish = finishResponse as never;
   if (traits.Response === ServerResponse && isEndKnown) {
     if (!traits.responseOptions.rejectNonStandardBodyWrites) response.end = endResponse as never;
+    if (ownSetHeader !== undefined) response.setHeader = ownSetHeader as never;
     // As `assignSocket` does, without its listener: when this socket closes, it tells the response itself.
     socket._httpMessage = response;
     (response as { socket: unknown }).socket = socket;

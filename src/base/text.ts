@@ -25,3 +25,11 @@ function textOf(value: unknown): string {
     return Object.prototype.toString.call(value);
   }
 }
+
+/**
+ * A copy of latin1 text that keeps nothing else in memory, as a slice does, and is the one string that V8 has for
+ * property names: as the key of an object it is found without a search for that one, a thing of 0.2 to 1 µs.
+ */
+export function asPropertyName(text: string): string {
+  return Object.keys({ [Buffer.from(text, "latin1").toString("latin1")]: true })[0]!;
+}
