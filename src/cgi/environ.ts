@@ -9,12 +9,18 @@
  * hold anything: SSL_CLIENT_CERT has newlines, and h2o passes a NUL in PATH_INFO.
  */
 import { RemoteProtocolError } from "../base/errors.ts";
-import { clip, escapeControls } from "../base/text.ts";
+import { asPropertyName, clip, escapeControls } from "../base/text.ts";
+import { ParamNames } from "./param-names.ts";
 
 /** Anything that holds parameters: the last value wins for `get`, `each` visits pairs in wire order, duplicates included. All latin1. */
 export interface ParamSource {
   get(name: string): string | undefined;
   each(prefix: string, visit: (name: string, value: string) => void): void;
+}
+
+/** Parameters of which many are looked at in one pass: those that mean something to `names`, as `each` visits them. */
+export interface KnownParams {
+  eachKnown<T>(names: ParamNames<T>, visit: (meaning: T, value: string) => void): void;
 }
 
 /**
@@ -71,11 +77,25 @@ export function announcesUpgrade(params: ParamSource): boolean {
   return asked === undefined || asked === "GET";
 }
 
-/** Most header names remembered; a client that invents more gets them computed each time. */
-const MAX_CACHED_NAMES = 512;
-/** Longest name remembered, in characters. */
-const MAX_CACHED_NAME = 64;
-const headerNames = new Map<string, string>();
+// What a parameter has to do with the headers of a request.
+const HEADER = 0;
+const HOST = 1;
+const AUTHORIZATION = 2;
+const CHUNKING = 3; // of the client's request, which the web server has taken apart
+const TYPE = 4;
+const LENGTH = 5;
+const STRAY = 6; // Authorization under another name; of several this kind counts first, then the next two
+const STRAY_PLAIN = 7;
+const STRAY_X = 8;
+
+interface HeaderParam {
+  readonly param: string;
+  /** Of the header; "" when the kind says what comes of the parameter. */
+  readonly name: string;
+  readonly kind: number;
+}
+
+const headerParams = new ParamNames<HeaderParam>("HCRAX", readHeaderParam);
 
 /**
  * The request headers as Node's `rawHeaders`: name, value, name, value. Names are lower case. A header sent twice is
@@ -83,35 +103,54 @@ const headerNames = new Map<string, string>();
  * operator's. RFC 3875 §4.1.18.
  * @throws {RemoteProtocolError} `ERR_POSTERN_HEADER_INVALID`, scope request: a value with NUL, CR or LF
  */
-export function rawHeaders(params: ParamSource): string[] {
+export function rawHeaders(params: KnownParams): string[] {
   const headers: string[] = [];
   let hostAt = -1;
   let hasAuthorization = false;
-  params.each("HTTP_", (param, value) => {
-    const name = headerNames.get(param) ?? learnHeaderName(param);
-    if (name === "") return;
-    if (!isHeaderValue(value)) throw invalid(param, value);
-    if (name === "host") {
-      if (hostAt >= 0) {
+  let stray = "";
+  let strayKind = STRAY_X + 1;
+  let type = "";
+  let length = "";
+  let chunking = "";
+  params.eachKnown(headerParams, (known, value) => {
+    const { kind } = known;
+    switch (kind) {
+      case TYPE:
+        type = value;
+        return;
+      case LENGTH:
+        length = value;
+        return;
+      case STRAY:
+      case STRAY_PLAIN:
+      case STRAY_X:
+        if (kind >= strayKind || value === "") return;
+        strayKind = kind;
+        stray = value;
+        return;
+      case CHUNKING:
+        chunking = value;
+        return;
+      case AUTHORIZATION:
+        if (value === "") return; // a RewriteRule with [E=HTTP_AUTHORIZATION:%{HTTP:Authorization}] and nothing to pass
+        hasAuthorization = true;
+        break;
+      case HOST:
+        if (hostAt < 0) {
+          hostAt = headers.length + 1;
+          break;
+        }
+        if (!isHeaderValue(value)) throw invalid(known.param, value);
         headers[hostAt] = value;
         return;
-      }
-      hostAt = headers.length + 1;
-    } else if (name === "authorization") {
-      if (value === "") return; // a RewriteRule with [E=HTTP_AUTHORIZATION:%{HTTP:Authorization}] and nothing to pass
-      hasAuthorization = true;
     }
-    headers.push(name, value);
+    if (!isHeaderValue(value)) throw invalid(known.param, value);
+    headers.push(known.name, value);
   });
-  if (!hasAuthorization) {
-    const value = strayAuthorization(params);
-    if (value !== undefined) pushChecked(headers, "authorization", value);
-  }
-  const type = params.get("CONTENT_TYPE") ?? "";
-  const length = params.get("CONTENT_LENGTH") ?? "";
+  if (!hasAuthorization && stray !== "") pushChecked(headers, "authorization", stray);
   if (type !== "") pushChecked(headers, "content-type", type);
   if (isLength(length)) headers.push("content-length", length);
-  else if (hasUnknownLength(params, length)) headers.push("transfer-encoding", "chunked");
+  else if (hasUnknownLength(length, chunking)) headers.push("transfer-encoding", "chunked");
   return headers;
 }
 
@@ -119,9 +158,9 @@ export function rawHeaders(params: ParamSource): string[] {
  * Whether a body comes whose length the web server does not know. It has taken the chunks apart, but only this header
  * tells an application that there is a body: body-parser and its kin skip a request that has neither.
  */
-function hasUnknownLength(params: ParamSource, length: string): boolean {
+function hasUnknownLength(length: string, chunking: string): boolean {
   if (length === "-1") return true; // Caddy before 2.11
-  return params.get("HTTP_TRANSFER_ENCODING")?.toLowerCase().endsWith("chunked") === true;
+  return chunking !== "" && chunking.toLowerCase().endsWith("chunked");
 }
 
 function pushChecked(headers: string[], name: string, value: string): void {
@@ -129,39 +168,35 @@ function pushChecked(headers: string[], name: string, value: string): void {
   headers.push(name, value);
 }
 
-/** The header a parameter stands for, or "" for one that must not be believed or cannot be a header. */
-function learnHeaderName(param: string): string {
-  let name = param.slice("HTTP_".length).toLowerCase().replaceAll("_", "-");
+/** Authorization under its own name, as mod_fcgid's FcgidPassHeader gives it, and as rewrite rules spell it. */
+const STRAY_NAME = /^(?:REDIRECT_)*(?:(?:X[-_])?HTTP_AUTHORIZATION|Authorization)$/;
+
+/** Undefined for one that must not be believed, cannot be a header, or is none. */
+function readHeaderParam(slice: string): HeaderParam | undefined {
+  const param = asPropertyName(slice);
+  if (!param.startsWith("HTTP_")) {
+    if (param === "CONTENT_TYPE") return { param, name: "", kind: TYPE };
+    if (param === "CONTENT_LENGTH") return { param, name: "", kind: LENGTH };
+    if (!STRAY_NAME.test(param)) return undefined;
+    // Apache's rewrites leave it with one REDIRECT_ per internal redirect, or under another name.
+    const kind = param.startsWith("REDIRECT_") ? STRAY : param === "Authorization" ? STRAY_PLAIN : STRAY_X;
+    return { param, name: "", kind };
+  }
+  const name = asPropertyName(param.slice("HTTP_".length).toLowerCase().replaceAll("_", "-"));
   switch (name) {
     case "proxy": // httpoxy: an HTTP_PROXY in the environment of anything the application starts would be obeyed
     case "content-type": // nginx and Caddy send these beside CONTENT_*, where the web server's own word is
     case "content-length":
+      return undefined;
     case "transfer-encoding": // nginx passes "chunked" after it has taken the chunks apart
-      name = "";
-      break;
+      return { param, name: "", kind: CHUNKING };
+    case "host":
+      return { param, name, kind: HOST };
+    case "authorization":
+      return { param, name, kind: AUTHORIZATION };
     default:
-      if (!isToken(name)) name = "";
+      return isToken(name) ? { param, name, kind: HEADER } : undefined;
   }
-  if (headerNames.size < MAX_CACHED_NAMES && param.length <= MAX_CACHED_NAME) {
-    // A copy: the parameter is a slice of the whole request and would keep all of it alive.
-    headerNames.set(Buffer.from(param, "latin1").toString("latin1"), name);
-  }
-  return name;
-}
-
-/** Authorization under its own name, as mod_fcgid's FcgidPassHeader gives it, and as rewrite rules spell it. */
-const AUTHORIZATION = /^(?:REDIRECT_)*(?:(?:X[-_])?HTTP_AUTHORIZATION|Authorization)$/;
-
-/** Authorization as Apache's rewrites leave it: one REDIRECT_ per internal redirect, or under another name. */
-function strayAuthorization(params: ParamSource): string | undefined {
-  let found: string | undefined;
-  const visit = (param: string, value: string): void => {
-    if (found === undefined && value !== "" && AUTHORIZATION.test(param)) found = value;
-  };
-  params.each("REDIRECT_", visit);
-  if (found === undefined) params.each("Authorization", visit);
-  if (found === undefined) params.each("X", visit);
-  return found;
 }
 
 /** `https` when the web server says so: HTTPS, else REQUEST_SCHEME. Never by X-Forwarded-Proto. */
@@ -173,7 +208,9 @@ export function scheme(params: ParamSource): "http" | "https" {
   return params.get("REQUEST_SCHEME")?.toLowerCase() === "https" ? "https" : "http";
 }
 
+/** Most hosts remembered, and the longest one, in characters. */
 const MAX_CACHED_HOSTS = 256;
+const MAX_CACHED_HOST = 64;
 const goodHosts = new Set<string>();
 
 /**
@@ -213,8 +250,8 @@ export function isAuthority(text: string): boolean {
   if (goodHosts.has(text)) return true;
   if (!/^(?:[\w.~-]+|\[[\da-f:.]+\])(?::\d{1,5})?$/i.test(text)) return false;
   if (!URL.canParse(`http://${text}/`)) return false;
-  if (goodHosts.size < MAX_CACHED_HOSTS && text.length <= MAX_CACHED_NAME) {
-    goodHosts.add(Buffer.from(text, "latin1").toString("latin1")); // a copy, as above
+  if (goodHosts.size < MAX_CACHED_HOSTS && text.length <= MAX_CACHED_HOST) {
+    goodHosts.add(Buffer.from(text, "latin1").toString("latin1")); // a copy: a slice would keep the whole request
   }
   return true;
 }

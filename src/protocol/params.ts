@@ -19,6 +19,11 @@ const MARKS = 3;
  */
 const scratch: number[] = [];
 
+/** Something that knows what names mean: `find` is given a text and where in it a name is. */
+export interface KnownNames<T> {
+  find(text: string, start: number, end: number): T | undefined;
+}
+
 /** The decoded pairs of one request. Immutable; duplicates are kept in wire order. */
 export class Params implements Iterable<[name: string, value: string]> {
   readonly #text: string;
@@ -124,6 +129,20 @@ export class Params implements Iterable<[name: string, value: string]> {
       if (text.startsWith(prefix, nameAt) && valueAt - nameAt >= prefix.length) {
         visit(text.substring(nameAt, valueAt), text.substring(valueAt, marks[mark + 2]!));
       }
+    }
+  }
+
+  /**
+   * Calls `visit` for each pair whose name means something to `names`, in wire order, duplicates included.
+   * @internal
+   */
+  eachKnown<T>(names: KnownNames<T>, visit: (meaning: T, value: string) => void): void {
+    const text = this.#text;
+    const marks = this.#marks;
+    for (let mark = 0; mark < marks.length; mark += MARKS) {
+      const valueAt = marks[mark + 1]!;
+      const meaning = names.find(text, marks[mark]!, valueAt);
+      if (meaning !== undefined) visit(meaning, text.substring(valueAt, marks[mark + 2]!));
     }
   }
 

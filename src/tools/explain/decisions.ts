@@ -8,6 +8,7 @@ import {
   announcesUpgrade,
   authority,
   isAuthority,
+  type KnownParams,
   method,
   type ParamSource,
   rawHeaders,
@@ -49,7 +50,7 @@ export interface Rules {
 }
 
 /** @throws {RemoteProtocolError} what the server would answer 400 for */
-export function seenBy(params: ParamSource, rules: Rules): Seen {
+export function seenBy(params: ParamSource & KnownParams, rules: Rules): Seen {
   const client = rules.trust === undefined ? params : throughHops(params, rules.trust);
   const target = resolveTarget(params, rules.mount);
   return {

@@ -27,7 +27,8 @@ function seen(response: ServerResponse, steps: readonly Step[]): unknown[] {
       outcome = { name, message, code };
     }
     const names = response.getHeaderNames();
-    return [outcome, names, Object.entries(response.getHeaders()), response.getRawHeaderNames?.()];
+    const raw = (response as unknown as { getRawHeaderNames(): string[] }).getRawHeaderNames();
+    return [outcome, names, Object.entries(response.getHeaders()), raw];
   });
 }
 

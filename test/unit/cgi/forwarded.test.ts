@@ -1,6 +1,6 @@
 /** Proxies in front of the web server: whose word counts, how far, and what becomes of nonsense. */
 import { describe, expect, it } from "vitest";
-import { addresses, authority, type ParamSource, rawHeaders, scheme } from "../../../src/cgi/environ.ts";
+import { addresses, authority, type ParamSource, scheme } from "../../../src/cgi/environ.ts";
 import { throughHops } from "../../../src/cgi/forwarded.ts";
 import { gatewayFacts } from "../../../src/cgi/gateway-facts.ts";
 import { Params } from "../../../src/protocol/params.ts";
@@ -208,8 +208,10 @@ describe("the facts about a client behind proxies", () => {
 
   it("leave the headers as they were sent", () => {
     const params = seen({ ...behind, HTTP_X_FORWARDED_HOST: "www.example.com" });
-    expect(rawHeaders(params)).toEqual(
-      expect.arrayContaining(["host", "inner.example", "x-forwarded-for", "192.0.2.7", "x-own", "1"]),
+    const sent: string[] = [];
+    params.each("HTTP_", (name, value) => sent.push(`${name}=${value}`));
+    expect(sent).toEqual(
+      expect.arrayContaining(["HTTP_HOST=inner.example", "HTTP_X_FORWARDED_FOR=192.0.2.7", "HTTP_X_OWN=1"]),
     );
   });
 });
