@@ -107,17 +107,21 @@ export function headFromHeaders(
   return head.length + 2 > MAX_HEAD_BYTES ? undefined : `${head}\r\n`;
 }
 
-let dateSecond = 0;
+const later = setTimeout; // whatever a test of an application puts into its place
 let date = "";
 
-/** Made once a second. */
+/** Made once a second, and only while there are responses: to ask for the time costs more than to forget it. */
 function dateLine(): string {
-  const second = Math.floor(Date.now() / 1000);
-  if (second !== dateSecond) {
-    dateSecond = second;
-    date = `Date: ${new Date(second * 1000).toUTCString()}\r\n`;
+  if (date === "") {
+    const now = new Date();
+    date = `Date: ${now.toUTCString()}\r\n`;
+    later(forgetDate, 1000 - now.getMilliseconds()).unref();
   }
   return date;
+}
+
+function forgetDate(): void {
+  date = "";
 }
 
 function rewrite(head: string): string {

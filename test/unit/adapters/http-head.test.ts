@@ -1,5 +1,5 @@
 import { IncomingMessage, ServerResponse } from "node:http";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import {
   type GivenHeaders,
   type HeadSource,
@@ -119,6 +119,30 @@ describe("a head made of headers", () => {
     const date = /^Status: 200 OK\r\nDate: (.*)\r\n\r\n$/.exec(made ?? "")?.[1] ?? "";
     expect(new Date(date).toUTCString()).toBe(date);
     expect(Math.abs(Date.parse(date) - Date.now())).toBeLessThan(60_000);
+  });
+
+  it("has the Date of the next second when that has come, on the dot", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "Date"], now: Date.UTC(2026, 10, 23, 7, 0, 0, 400) });
+    onTestFinished(() => {
+      vi.useRealTimers();
+    });
+    vi.resetModules();
+    const fresh = await import("../../../src/adapters/http-head.ts");
+    const dateNow = (): string | undefined => {
+      const response = responseWith((given) => {
+        given.sendDate = true;
+        given.statusMessage = "OK";
+      });
+      return /^Date: (.*)\r$/m.exec(fresh.headFromHeaders(response, null, true) ?? "")?.[1];
+    };
+    expect(dateNow()).toBe("Mon, 23 Nov 2026 07:00:00 GMT");
+    vi.advanceTimersByTime(599);
+    expect(dateNow()).toBe("Mon, 23 Nov 2026 07:00:00 GMT");
+    vi.advanceTimersByTime(1);
+    expect(dateNow()).toBe("Mon, 23 Nov 2026 07:00:01 GMT");
+    vi.advanceTimersByTime(5000); // nobody asked meanwhile, and nothing ran
+    expect(vi.getTimerCount()).toBe(0);
+    expect(dateNow()).toBe("Mon, 23 Nov 2026 07:00:06 GMT");
   });
 
   it.each<[string, number, Change, object?]>([
