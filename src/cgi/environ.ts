@@ -95,7 +95,10 @@ interface HeaderParam {
   readonly kind: number;
 }
 
-const headerParams = new ParamNames<HeaderParam>("HCRAX", readHeaderParam);
+const headerParams = new ParamNames<HeaderParam>(
+  ["HTTP_", "CONTENT_", "REDIRECT_", "Authorization", "X"],
+  readHeaderParam,
+);
 
 /**
  * The request headers as Node's `rawHeaders`: name, value, name, value. Names are lower case. A header sent twice is

@@ -21,23 +21,26 @@ interface Entry<T> {
 
 /** Remembers meanings by name. */
 export class ParamNames<T> {
-  readonly #initials: readonly boolean[];
+  /** By first character: the third that must follow, 0 for any, -1 where no name with a meaning begins so. */
+  readonly #thirds: number[] = new Array(256).fill(-1);
   readonly #read: (name: string) => T | undefined;
   readonly #entries: (Entry<T> | undefined)[] = new Array(SLOTS).fill(undefined);
   #size = 0;
 
   /**
-   * @param initials the characters that names with a meaning begin with
+   * @param prefixes what names with a meaning begin with, each with another character
    * @param read what a name means; undefined for nothing. Must not keep the name, a slice of a request
    */
-  constructor(initials: string, read: (name: string) => T | undefined) {
-    this.#initials = Array.from({ length: 256 }, (_, code) => initials.includes(String.fromCharCode(code)));
+  constructor(prefixes: readonly string[], read: (name: string) => T | undefined) {
+    for (const prefix of prefixes) this.#thirds[prefix.charCodeAt(0)] = prefix.charCodeAt(2) || 0;
     this.#read = read;
   }
 
   /** What the name means that is in `text` from `start` to before `end`. */
   find(text: string, start: number, end: number): T | undefined {
-    if (start === end || !this.#initials[text.charCodeAt(start)]) return undefined;
+    if (start === end) return undefined;
+    const third = this.#thirds[text.charCodeAt(start)]!;
+    if (third !== 0 && text.charCodeAt(start + 2) !== third) return undefined;
     const length = end - start;
     const mixed =
       length +

@@ -3,9 +3,9 @@ import { ParamNames } from "../../../src/cgi/param-names.ts";
 import { Params } from "../../../src/protocol/params.ts";
 
 /** Meanings that are the names themselves, and what was read. */
-function upperNames(initials = "ABCX"): { names: ParamNames<string>; read: string[] } {
+function upperNames(...prefixes: readonly string[]): { names: ParamNames<string>; read: string[] } {
   const read: string[] = [];
-  const names = new ParamNames<string>(initials, (name) => {
+  const names = new ParamNames<string>(prefixes.length === 0 ? ["A", "B", "C"] : prefixes, (name) => {
     read.push(name);
     return /^[A-Z\d]+$/.test(name) ? name : undefined;
   });
@@ -31,6 +31,15 @@ describe("what names of parameters mean", () => {
   it("is nothing for names that begin otherwise, and for the empty one; they are not read", () => {
     const { names, read } = upperNames();
     for (const name of ["DEF", "", "\xff", "1"]) expect(find(names, name)).toBeUndefined();
+    expect(read).toEqual([]);
+  });
+
+  it("is nothing for names whose third character differs from the prefix's", () => {
+    const { names, read } = upperNames("ABC", "XY", "Z");
+    for (const name of ["ABC", "ABCD", "AXC", "XY", "XYZ", "X", "Z", "ZA", "ZABC"])
+      expect(find(names, name)).toBe(name);
+    read.length = 0;
+    for (const name of ["A", "AB", "ABX", "CAB", "abc"]) expect(find(names, name)).toBeUndefined();
     expect(read).toEqual([]);
   });
 
