@@ -127,7 +127,7 @@ export class AppConnection implements RecordSink {
 
   /** The peer owes bytes for too long: requests that wait for them are answered with a page, if it is not too late. */
   timeOut(error: RemoteProtocolError, head: string, body: string): void {
-    for (const request of [...this.#requests.values()]) {
+    for (const request of this.#requests.all()) {
       if (request.state === GONE || request.hasStdout) continue;
       if (request.state === RUNNING && request.inputEnded) continue;
       const sink = request.sink;
@@ -146,7 +146,7 @@ export class AppConnection implements RecordSink {
   /** The connection is gone: every open request is aborted, and no other will begin. */
   lose(error: RemoteProtocolError): void {
     this.#lost = true;
-    const requests = [...this.#requests.values()];
+    const requests = this.#requests.all();
     this.#requests.clear();
     for (const request of requests) {
       if (request.state === GONE && !request.readsOn) continue; // ended, perhaps by the sink before
@@ -311,14 +311,14 @@ export class AppConnection implements RecordSink {
     const known = isRole(role);
     const request = new AppRequest(id, known ? role : Role.Responder, keepConn);
     this.#checkCount(request);
-    this.#requests.set(id, request);
+    this.#requests.add(request);
     this.#open++;
     if (!known) this.end(request, 0, ProtocolStatus.UnknownRole);
   }
 
   /** Room for new requests: input that has not ended by now may never do so. */
   #forgetEnded(): void {
-    for (const request of [...this.#requests.values()]) {
+    for (const request of this.#requests.all()) {
       if (request.state === GONE) this.#forget(request);
     }
   }
