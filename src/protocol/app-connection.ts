@@ -10,9 +10,10 @@
  *          │               └─ABORT─> gone            └─ABORT / lost─> onAbort, gone
  *          └─limit or order broken─> REFUSED ──end of PARAMS──> onRefuse, RUNNING without input
  *
- * A request starts at the end of PARAMS, never of STDIN: lighttpd does not end that of an upgrade request. An answer
- * may be complete before the input is, which is STDIN for a responder, STDIN and DATA for a filter, nothing for an
- * authorizer (§6.3; Apache's then send no STDIN record at all, lighttpd an empty one).
+ * A request starts at the end of PARAMS, never of STDIN: lighttpd does not end that of an upgrade request. An end of
+ * STDIN that has come right behind, as without a body it does, is seen beforehand: the request starts with its STDIN
+ * ended, and the record means nothing when it is read. An answer may be complete before the input is, which is STDIN for
+ * a responder, STDIN and DATA for a filter, nothing for an authorizer (§6.3; Apache's send no STDIN, lighttpd an empty one).
  *
  * Invariants: 1. records of ids not in the table are ignored (§3.3); 2. an id is in the table from its BEGIN_REQUEST
  * to its END_REQUEST and to the end of its input, or until it is begun again; 3. no state holds more than `limits`
@@ -254,7 +255,7 @@ export class AppConnection implements RecordSink {
     }
   }
 
-  onRecordEnd(): void {
+  onRecordEnd(chunk: Buffer, next: number, end: number): void {
     const request = this.#request;
     if (request === undefined) {
       if (this.#type === RecordType.BeginRequest) this.#beginRequest();
@@ -266,7 +267,7 @@ export class AppConnection implements RecordSink {
         this.#beginRequest();
         break;
       case RecordType.Params:
-        if (this.#length === 0) this.#paramsEnd(request);
+        if (this.#length === 0) this.#paramsEnd(request, request.isStdinEnd(chunk, next, end));
         break;
       case RecordType.Stdin:
         if (this.#length === 0) this.#stdinEnd(request);
@@ -346,10 +347,11 @@ export class AppConnection implements RecordSink {
     request.refuse("ERR_POSTERN_PARAMS_MALFORMED", message);
   }
 
-  #paramsEnd(request: AppRequest): void {
+  #paramsEnd(request: AppRequest, endsStdin: boolean): void {
     if (request.state === PARAMS) request.decodeParams(this.#limits.maxParams);
     if (request.state === PARAMS) {
       request.state = RUNNING;
+      if (endsStdin) request.stdinEnded = true;
       const sink = this.#sink.onRequest(request);
       if (request.isGone) {
         // It was answered at once, or the connection was lost meanwhile.

@@ -5,7 +5,7 @@
  */
 import { type ErrorCode, RemoteProtocolError } from "../base/errors.ts";
 import { Params } from "./params.ts";
-import { Role } from "./records.ts";
+import { HEADER_BYTES, RecordType, Role, VERSION } from "./records.ts";
 
 /** Takes the input of one request. Chunks are only lent: copy what must outlive the call. */
 export interface RequestSink {
@@ -109,6 +109,18 @@ export class AppRequest {
       const { code, message } = this.error!;
       throw new RemoteProtocolError(code, `${message}, and kept coming`, "connection");
     }
+  }
+
+  /** Whether `chunk[at..end)` starts with the header of the record that ends its STDIN. @internal */
+  isStdinEnd(chunk: Buffer, at: number, end: number): boolean {
+    return (
+      end - at >= HEADER_BYTES &&
+      chunk[at] === VERSION &&
+      chunk[at + 1] === RecordType.Stdin &&
+      ((chunk[at + 2]! << 8) | chunk[at + 3]!) === this.id &&
+      chunk[at + 4] === 0 &&
+      chunk[at + 5] === 0
+    );
   }
 
   /** PARAMS are complete: decodes them, or refuses the request. @internal */

@@ -20,8 +20,8 @@ export interface RecordSink {
   onRecord(type: number, requestId: number, contentLength: number): void;
   /** `chunk[start..end)` is the next piece of content. The chunk is only lent: copy what must outlive the call. */
   onContent(chunk: Buffer, start: number, end: number): void;
-  /** The content is complete (also when it was empty). */
-  onRecordEnd(): void;
+  /** The content is complete (also when it was empty). `chunk[next..end)` has come behind the record, if `next` is less. */
+  onRecordEnd(chunk: Buffer, next: number, end: number): void;
   /** Eight zero bytes between two records, for who counts bytes. */
   onBlank?(): void;
 }
@@ -57,8 +57,8 @@ export class RecordReader {
     while (at < length) {
       if (this.#state === HEADER) {
         if (this.#have === 0 && length - at >= HEADER_BYTES) {
-          this.#open(chunk, at);
           at += HEADER_BYTES;
+          this.#open(chunk, at - HEADER_BYTES, chunk, at, length);
         } else {
           const byte = chunk[at++]!;
           if (this.#have === 0 && byte > VERSION) throw unknownVersion(byte);
@@ -66,7 +66,7 @@ export class RecordReader {
           this.#header[this.#have++] = byte;
           if (this.#have === HEADER_BYTES) {
             this.#have = 0;
-            this.#open(this.#header, 0);
+            this.#open(this.#header, 0, chunk, at, length);
           }
         }
       } else {
@@ -74,12 +74,13 @@ export class RecordReader {
         if (this.#state === CONTENT) this.#sink.onContent(chunk, at, end);
         this.#left -= end - at;
         at = end;
-        if (this.#left === 0) this.#close();
+        if (this.#left === 0) this.#close(chunk, at, length);
       }
     }
   }
 
-  #open(bytes: Buffer, at: number): void {
+  /** A header is complete, at `bytes[at]`; behind it `chunk[next..end)` has come. */
+  #open(bytes: Buffer, at: number, chunk: Buffer, next: number, end: number): void {
     if (bytes[at] !== VERSION) {
       if (isBlank(bytes, at)) {
         this.#sink.onBlank?.();
@@ -92,12 +93,12 @@ export class RecordReader {
     this.#state = CONTENT;
     this.#left = contentLength;
     this.#sink.onRecord(bytes[at + 1]!, (bytes[at + 2]! << 8) | bytes[at + 3]!, contentLength);
-    if (contentLength === 0) this.#close();
+    if (contentLength === 0) this.#close(chunk, next, end);
   }
 
-  #close(): void {
+  #close(chunk: Buffer, next: number, end: number): void {
     if (this.#state === CONTENT) {
-      this.#sink.onRecordEnd();
+      this.#sink.onRecordEnd(chunk, next + this.#padding, end);
       this.#left = this.#padding;
       this.#state = this.#padding > 0 ? PADDING : HEADER;
     } else {

@@ -232,7 +232,9 @@ export class Exchange implements RequestSink, InputHost, Settling {
     const readsOn = isBeingRead || this.stdin.hasMore || this.data?.hasMore === true;
     this.#app.end(this.#request, appStatus, protocolStatus, readsOn);
     if (this.#request.keepConn && this.#app.isFinished) this.#host.sayGoodbye(this);
-    if (readsOn && !isBeingRead) settleNextTurn(this);
+    // Of an input that was empty nothing is left to drop, even if `stdin` has not heard of its end yet.
+    const wasEmpty = this.#request.inputEnded && this.data === undefined && this.stdin.queuedBytes === 0;
+    if (readsOn && !isBeingRead && !wasEmpty) settleNextTurn(this);
     this.#host.flushAnswer();
   }
 
