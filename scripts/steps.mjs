@@ -109,11 +109,12 @@ function areDependenciesCurrent() {
   return Object.keys(installed).every((path) => wanted[path]);
 }
 
-/** Compiles src to an empty dist: a file that was deleted in src must not live on in what is tested and packed. */
+/** Makes dist of src; empty before: a file that was deleted in src must not live on in what is tested and packed. */
 export async function build() {
   await step("build", async () => {
     rmSync(join(root, "dist"), { recursive: true, force: true });
     await node([tool("typescript", "tsc"), "-p", "tsconfig.build.json"]);
+    await node(["scripts/bundle.mjs"]);
   });
 }
 
@@ -121,7 +122,12 @@ export async function build() {
 export async function buildIfStale() {
   const made = join(root, "dist", "index.js");
   const madeMs = existsSync(made) ? statSync(made).mtimeMs : 0;
-  const sources = ["tsconfig.json", "tsconfig.build.json", ...filesBelow("src")];
+  const sources = [
+    "tsconfig.json",
+    "tsconfig.build.json",
+    join("scripts", "bundle.mjs"),
+    ...filesBelow("src"),
+  ];
   if (sources.some((file) => statSync(join(root, file)).mtimeMs > madeMs)) await build();
 }
 

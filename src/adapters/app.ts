@@ -4,7 +4,7 @@
  */
 
 import { AppError, UsageError } from "../base/errors.ts";
-import { Server as HttpServer } from "../base/node-http.ts";
+import { HttpServer } from "../base/node-http.ts";
 import { errorPage } from "../cgi/error-page.ts";
 import { Role } from "../protocol/records.ts";
 import type { Exchange, Handler } from "../server/exchange.ts";

@@ -5,7 +5,7 @@
  * Recognised by members and not by class, since the application has a copy of its framework that is not ours. Members
  * are looked for with `in`: itty-router's routers are proxies that have a function for every name.
  */
-import { Server as HttpServer, type IncomingMessage, type ServerResponse } from "../base/node-http.ts";
+import { HttpServer, type IncomingMessage, type ServerResponse } from "../base/node-http.ts";
 import { isMiddleware, type NodeMiddleware, withNext } from "./middleware.ts";
 
 type Listener = (request: IncomingMessage, response: ServerResponse) => unknown;

@@ -9,8 +9,8 @@
  * 3. What is no HTTP server is passed through. So are https and http2 servers, of which the host is told.
  */
 
-import { Server as NetServer } from "node:net";
-import { Server as HttpServer } from "../base/node-http.ts";
+import net from "node:net";
+import { HttpServer } from "../base/node-http.ts";
 import { isOwn } from "../base/own-server.ts";
 import { type Asked, describeAsked, readListenArguments } from "./listen-arguments.ts";
 import { checkStandIn, StandIn, type Substitute } from "./stand-in.ts";
@@ -32,6 +32,9 @@ export interface Interception {
   restore(): void;
 }
 
+// Not imported by its name: a bundle would call the class in server/server.ts something else then.
+const NetServer: typeof net.Server = net.Server;
+type NetServer = net.Server;
 type Listen = (this: NetServer, ...args: unknown[]) => NetServer;
 
 /** @throws {UsageError} ERR_POSTERN_BAD_APP: this runtime's node:net is not one we know */

@@ -9,12 +9,7 @@
 import diagnostics from "node:diagnostics_channel";
 import { EventEmitter } from "node:events";
 import { AppError } from "../base/errors.ts";
-import {
-  createServer,
-  type Server as HttpServer,
-  type IncomingMessage,
-  ServerResponse,
-} from "../base/node-http.ts";
+import { createServer, type HttpServer, type IncomingMessage, ServerResponse } from "../base/node-http.ts";
 import { httpVersion, method, rawHeaders } from "../cgi/environ.ts";
 import type { Exchange, Handler } from "../server/exchange.ts";
 import { ExchangeSocket } from "./exchange-socket.ts";

@@ -4,7 +4,7 @@
  */
 
 import { getDefaultHighWaterMark } from "node:stream";
-import { type Server as HttpServer, IncomingMessage, ServerResponse } from "../base/node-http.ts";
+import { type HttpServer, IncomingMessage, ServerResponse } from "../base/node-http.ts";
 import { ownSymbol } from "./http-internals.ts";
 
 /** Options of the socket of a request, as stream.Duplex takes them. */

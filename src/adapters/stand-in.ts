@@ -9,7 +9,7 @@
 
 import { isIPv6 } from "node:net";
 import { UsageError } from "../base/errors.ts";
-import { Server as HttpServer } from "../base/node-http.ts";
+import { HttpServer } from "../base/node-http.ts";
 import type { Asked } from "./listen-arguments.ts";
 
 /** The undocumented members of net.Server. */

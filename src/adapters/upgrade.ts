@@ -4,7 +4,7 @@
  * (or stated by the option `upgrade`): all but lighttpd end STDIN and would make a broken connection of a 101, so
  * behind those the answer is 501 and the log says what to do.
  */
-import { Server as HttpServer, type IncomingMessage } from "../base/node-http.ts";
+import { HttpServer, type IncomingMessage } from "../base/node-http.ts";
 import { errorPage } from "../cgi/error-page.ts";
 import type { Exchange, Handler } from "../server/exchange.ts";
 import { startExchange } from "../server/refusals.ts";

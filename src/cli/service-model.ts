@@ -5,9 +5,9 @@
 import { existsSync, realpathSync, statSync } from "node:fs";
 import { homedir, userInfo } from "node:os";
 import { dirname, join, resolve } from "node:path";
-import { fileURLToPath } from "node:url";
 import { parseAddress, printAddress } from "../base/address.ts";
 import { SettingError } from "../base/errors.ts";
+import { ownFile } from "../base/own-files.ts";
 import { absoluteAddress, nameOfFolder } from "../config/places.ts";
 import { readDuration } from "../config/values.ts";
 import type { ServiceKind, ServiceModel, ServiceSocket } from "../generate/services.ts";
@@ -203,7 +203,7 @@ function nodePath(notes: string[]): string {
 
 /** This postern; through the application's node_modules if that is where it is, whatever a package manager links there. */
 function posternPath(folder: string): string {
-  const own = fileURLToPath(new URL("main.js", import.meta.url));
+  const own = ownFile("dist/cli/main.js");
   const real = existsSync(own) ? realpathSync(own) : own;
   for (let at = folder; ; at = dirname(at)) {
     const path = join(at, "node_modules", "postern", "dist", "cli", "main.js");

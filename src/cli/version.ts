@@ -1,7 +1,7 @@
 /** The version of the package that is running. */
 import { readFileSync } from "node:fs";
+import { ownFile } from "../base/own-files.ts";
 
 export function packageVersion(): string {
-  const file = new URL("../../package.json", import.meta.url);
-  return (JSON.parse(readFileSync(file, "utf8")) as { version: string }).version;
+  return (JSON.parse(readFileSync(ownFile("package.json"), "utf8")) as { version: string }).version;
 }

@@ -5,7 +5,12 @@
 
 import { parseAddress, printAddress } from "../base/address.ts";
 import { SettingError } from "../base/errors.ts";
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "../base/node-http.ts";
+import {
+  createServer,
+  type HttpServer,
+  type IncomingMessage,
+  type ServerResponse,
+} from "../base/node-http.ts";
 import { markOwn } from "../base/own-server.ts";
 import { addressText } from "../base/settings.ts";
 import { Forward } from "./forward.ts";
@@ -16,7 +21,7 @@ export class Gateway {
   /** Answers one HTTP request. */
   readonly handler: (req: IncomingMessage, res: ServerResponse) => void;
   readonly #gateway: ResolvedGateway;
-  readonly #server: Server;
+  readonly #server: HttpServer;
   #isClosing = false;
 
   /** @internal */
@@ -49,7 +54,7 @@ export class Gateway {
   }
 
   /** The HTTP server. */
-  get server(): Server {
+  get server(): HttpServer {
     return this.#server;
   }
 

@@ -2,6 +2,7 @@
 import { readFileSync, statSync } from "node:fs";
 import { basename, dirname, extname, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { ownFile } from "../base/own-files.ts";
 import { clip, escapeControls } from "../base/text.ts";
 
 /** A place in a source file. */
@@ -114,5 +115,5 @@ function fromUrl(path: string): string {
 /** Postern's own files are never where an application's mistake is. */
 export function isOurs(file: string): boolean {
   // Source maps name the files in src, whose folder is beside that of the compiled ones.
-  return file.startsWith(`${dirname(dirname(dirname(fileURLToPath(import.meta.url))))}/`);
+  return file.startsWith(ownFile());
 }

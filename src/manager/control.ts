@@ -19,7 +19,12 @@ import type { Socket } from "node:net";
 import { basename, dirname, resolve } from "node:path";
 import { SettingError } from "../base/errors.ts";
 import type { Logger } from "../base/log.ts";
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "../base/node-http.ts";
+import {
+  createServer,
+  type HttpServer,
+  type IncomingMessage,
+  type ServerResponse,
+} from "../base/node-http.ts";
 import { escapeControls } from "../base/text.ts";
 import { runFolder } from "../config/places.ts";
 import { holderOfUnixSocket } from "../server/socket-holder.ts";
@@ -75,7 +80,7 @@ export async function openControl(
   return { path: file, close: () => close(server, remove, bounds.closeGraceMs) };
 }
 
-async function listen(server: Server, path: string): Promise<() => void> {
+async function listen(server: HttpServer, path: string): Promise<() => void> {
   try {
     return await listenOnUnixSocket(server, path, {
       mode: 0o600,
@@ -97,7 +102,7 @@ async function listen(server: Server, path: string): Promise<() => void> {
   }
 }
 
-function makeServer(commands: Commands, logger: Logger, limits: ControlLimits): Server {
+function makeServer(commands: Commands, logger: Logger, limits: ControlLimits): HttpServer {
   const server = createServer({
     maxHeaderSize: limits.maxHeadBytes,
     requestTimeout: limits.requestTimeoutMs,
@@ -228,7 +233,7 @@ function garbage(code: string | undefined): readonly [number, string, string] {
   }
 }
 
-async function close(server: Server, remove: () => void, graceMs: number): Promise<void> {
+async function close(server: HttpServer, remove: () => void, graceMs: number): Promise<void> {
   remove();
   if (!server.listening) return;
   const closed = new Promise<void>((done) => server.close(() => done()));

@@ -3,10 +3,10 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { chownSync, existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { parseAddress } from "../base/address.ts";
 import { SettingError } from "../base/errors.ts";
 import type { LogLevelName } from "../base/log.ts";
+import { ownFile } from "../base/own-files.ts";
 import type { PoolSettings } from "../config/types.ts";
 import { findUser } from "../server/accounts.ts";
 import type { BootFailure } from "../server/boot-failure.ts";
@@ -20,7 +20,7 @@ import { ScoreboardFile } from "./scoreboard.ts";
 import { frontOptions, serverOptions } from "./server-options.ts";
 import type { Launching } from "./worker-sink.ts";
 
-const WORKER_PROGRAM = fileURLToPath(new URL("./worker-main.js", import.meta.url));
+const WORKER_PROGRAM = ownFile("dist/manager/worker-main.js");
 
 /** Node tells of each module that it loads, to `process.send`: what `node --watch` is made of, since Node 18. */
 const LOADED_FILES = { WATCH_REPORT_DEPENDENCIES: "1" };

@@ -9,7 +9,7 @@
 
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
-import { createServer, type Server as HttpServer, type IncomingMessage } from "../base/node-http.ts";
+import { createServer, type HttpServer, type IncomingMessage } from "../base/node-http.ts";
 import { type Listener, type ListenerSink, openListeners } from "../server/listener.ts";
 import { type ResolvedOptions, resolveOptions, type ServerOptions } from "../server/options.ts";
 import type { Part } from "./front.ts";

@@ -1,10 +1,10 @@
 /** `postern doctor`: why a deployment fails, what shows it, and what mends it. */
 import { existsSync } from "node:fs";
-import { dirname, join, resolve } from "node:path";
-import { fileURLToPath } from "node:url";
+import { resolve } from "node:path";
 import { Command, Option } from "commander";
 import { parseAddress } from "../../base/address.ts";
 import { SettingError } from "../../base/errors.ts";
+import { ownFile } from "../../base/own-files.ts";
 import { MOST_MS, readDuration } from "../../config/values.ts";
 import { WEB_SERVERS, type WebServerName } from "../../sites/index.ts";
 import { examine } from "../../tools/doctor/examine.ts";
@@ -125,5 +125,5 @@ function wrong(message: string): SettingError {
 
 /** The file of the `postern` command, of which this is a part. */
 function commandFile(): string {
-  return join(dirname(fileURLToPath(import.meta.url)), "..", "main.js");
+  return ownFile("dist/cli/main.js");
 }

@@ -41,8 +41,8 @@ function isStale(): boolean {
 }
 
 async function compile(): Promise<void> {
-  const compiler = join(repositoryRoot, "node_modules", "typescript", "bin", "tsc");
-  const { code, stdout } = await run(process.execPath, [compiler, "-p", "tsconfig.build.json"], {
+  const builder = join(repositoryRoot, "scripts", "build.mjs");
+  const { code, stdout } = await run(process.execPath, [builder], {
     cwd: repositoryRoot,
     timeoutMs: 60_000,
   });
