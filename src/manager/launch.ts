@@ -13,6 +13,7 @@ import type { BootFailure } from "../server/boot-failure.ts";
 import type { HeldSocket } from "../server/held-socket.ts";
 import { openStandardOutput } from "./access-logs.ts";
 import { type DevSettings, FIRST_SOCKET_FD, type ToWorker, type WorkerSettings } from "./channel.ts";
+import { withholdCompileCache } from "./compile-cache.ts";
 import { workerEnvironment } from "./environment.ts";
 import { type LaunchTools, planLaunch } from "./preamble.ts";
 import { findProgram } from "./programs.ts";
@@ -55,8 +56,10 @@ function launchApp(context: LaunchContext, file: string, id: number, generation:
   const output = context.pool.accessLog === "-" ? openStandardOutput() : undefined;
   const logFd = FIRST_SOCKET_FD + [...sockets, http, wsHttp].filter((socket) => socket !== undefined).length;
   const pool = output === undefined ? context.pool : { ...context.pool, accessLog: `fd:${logFd}` };
+  const own = workerEnvironment(pool, context.env);
+  const isAnother = pool.user !== undefined || pool.group !== undefined;
   const env = {
-    ...workerEnvironment(pool, context.env),
+    ...(isAnother ? withholdCompileCache(own) : own),
     POSTERN_POOL: pool.name,
     POSTERN_WORKER: String(id),
     ...(context.dev !== undefined && LOADED_FILES),

@@ -31,6 +31,7 @@ import {
   type ToWorker,
   type WorkerSettings,
 } from "./channel.ts";
+import { saveCompileCacheSoon, takeCompileCache } from "./compile-cache.ts";
 import type { DevSide } from "./dev-side.ts";
 import type { Front, Part } from "./front.ts";
 import { dropPrivileges } from "./preamble.ts";
@@ -125,6 +126,7 @@ export class Worker {
       await loadParts(settings);
       if (settings.umask !== undefined) process.umask(settings.umask);
       dropPrivileges(settings.user, settings.group);
+      takeCompileCache(process.env);
       process.chdir(settings.chdir);
       if (settings.dev !== undefined) {
         const { DevSide } = await import("./dev-side.ts");
@@ -182,6 +184,7 @@ export class Worker {
     this.#lastBeat = performance.now();
     this.#lastUtilisation = performance.eventLoopUtilization();
     this.#beat();
+    saveCompileCacheSoon();
     setInterval(() => this.#beat(), BEAT_MS).unref();
   }
 

@@ -2,14 +2,18 @@
 import { spawnSync } from "node:child_process";
 import {
   chmodSync,
+  chownSync,
   existsSync,
   mkdirSync,
+  readdirSync,
   readFileSync,
   renameSync,
+  statSync,
   symlinkSync,
   utimesSync,
   writeFileSync,
 } from "node:fs";
+import nodeModule from "node:module";
 import { join } from "node:path";
 import { afterEach, beforeAll, describe, expect, it } from "vitest";
 import { built } from "../support/e2e/built.ts";
@@ -47,6 +51,22 @@ afterEach(stopManagers);
 
 async function factsOf(address: string): Promise<Facts> {
   return (await get(address, "/facts")).json() as unknown as Facts;
+}
+
+/** Whether a process had NODE_COMPILE_CACHE when Node looked for it. */
+function startsWithCache(pid: number): boolean {
+  return readFileSync(`/proc/${pid}/environ`, "latin1")
+    .split("\0")
+    .some((one) => one.startsWith("NODE_COMPILE_CACHE="));
+}
+
+/** Node 22.10 and newer can write its cache at any time; before that it does so when a process ends. */
+const CAN_FLUSH = "flushCompileCache" in nodeModule;
+
+/** The files below a folder, undefined while there are none. */
+function cachedFiles(folder: string): string[] | undefined {
+  const entries = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((one) => one.isFile());
+  return entries.length === 0 ? undefined : entries.map((one) => join(one.parentPath, one.name));
 }
 
 /** Whether another user can read what a worker runs: the package and node. */
@@ -140,6 +160,28 @@ describe("a worker", () => {
     expect(facts.env["USER"]).toBe(USER);
     expect(facts.env["HOME"]).not.toBe(process.env["HOME"]);
     expect(managed.log()).not.toMatch(/run as root/);
+  });
+
+  it.runIf(canRunAsUser())("takes Node's compile cache as the user it becomes, never as root", async () => {
+    const folder = temporaryFolder("cache");
+    const [uid] = idOf(USER, "-u");
+    chownSync(folder, uid!, -1);
+    const cache = ["--env", `NODE_COMPILE_CACHE=${folder}`, "--workers", "1"];
+    const managed = await serveApp(deploy(), "--user", USER, "--listen-group", USER, ...cache);
+    const { env, pid } = await factsOf(managed.address);
+    expect([env["NODE_COMPILE_CACHE"], env["POSTERN_COMPILE_CACHE"]]).toEqual([folder, undefined]);
+    expect(startsWithCache(pid)).toBe(false);
+    if (!CAN_FLUSH) return;
+    const files = await waitFor(() => cachedFiles(folder), { what: "the cache to be written" });
+    expect([...new Set(files.map((file) => statSync(file).uid))]).toEqual([uid]);
+  });
+
+  it.runIf(CAN_FLUSH)("writes Node's compile cache while it runs, for those that come after it", async () => {
+    const folder = temporaryFolder("cache");
+    const managed = await serveApp(deploy(), "--env", `NODE_COMPILE_CACHE=${folder}`, "--workers", "1");
+    const { pid } = await factsOf(managed.address);
+    expect(startsWithCache(pid)).toBe(true);
+    await waitFor(() => cachedFiles(folder), { what: "the cache to be written" });
   });
 
   it("is refused a user that there is not, in one sentence, before anything is started", async () => {
