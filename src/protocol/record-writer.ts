@@ -6,8 +6,8 @@
  * `REFERENCE_FROM_BYTES` on, content is referenced, not copied, and only record headers go to the slab.
  * (Measured: copying wins below 16 KiB, a reference above; a write per record costs the most everywhere.)
  *
- * Invariants: 1. `take()` returns everything written so far, in order; 2. records are never longer than 65528
- * bytes of content, so never padded; 3. text given to `writeWhole` is never split over two records.
+ * Invariants: 1. `take()` and `takeOne()` return everything written so far, in order; 2. records are never longer than
+ * 65528 bytes of content, so never padded; 3. text given to `writeWhole` is never split over two records.
  */
 import { FULL_CONTENT_BYTES, HEADER_BYTES, RecordType, VERSION } from "./records.ts";
 
@@ -130,6 +130,15 @@ export class RecordWriter {
     this.writeFixed(RecordType.EndRequest, id, appStatus >>> 0, protocolStatus << 24);
   }
 
+  /** What {@link take} would return, if that is one piece, as nearly always; undefined, and nothing taken, if not. */
+  takeOne(): Uint8Array | undefined {
+    const from = this.#from;
+    if (this.#pieces.length > 0 || this.#at === from) return undefined;
+    this.#open = -1;
+    this.#from = this.#at;
+    return this.#slab!.subarray(from, this.#at);
+  }
+
   /** Everything written since the last call, in order. Hand it to the socket, then call {@link recycle}. */
   take(): Uint8Array[] {
     this.#open = -1;
@@ -150,10 +159,10 @@ export class RecordWriter {
       this.#open = -1;
       this.#seal();
     } else if (written) {
-      for (const slab of this.#used) this.#pool.give(slab);
+      for (let at = 0; at < this.#used.length; at++) this.#pool.give(this.#used[at]!);
       if (this.#slab !== undefined) this.#pool.give(this.#slab);
     }
-    this.#used = [];
+    if (this.#used.length > 0) this.#used = [];
     this.#slab = undefined;
     this.#from = 0;
     this.#at = 0;

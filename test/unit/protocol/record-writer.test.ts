@@ -235,6 +235,62 @@ describe("RecordWriter", () => {
   });
 });
 
+describe("one piece", () => {
+  function answer(writer: RecordWriter, body: Uint8Array): void {
+    writer.writeWhole(TYPE.STDOUT, 1, "Status: 200\r\n\r\n");
+    writer.writeBytes(TYPE.STDOUT, 1, body);
+    writer.endStream(TYPE.STDOUT, 1);
+    writer.endRequest(1, 0, 0);
+  }
+
+  it("is taken without a list, and the writer goes on as after any other", () => {
+    const pool = new SlabPool();
+    const [plain, other] = [new RecordWriter(pool), new RecordWriter(new SlabPool())];
+    for (const isRecycled of [false, true, false]) {
+      answer(plain, Buffer.from("hello"));
+      answer(other, Buffer.from("hello"));
+      const one = plain.takeOne();
+      expect(plain.pendingBytes).toBe(0);
+      expect(Buffer.concat([one!])).toEqual(Buffer.concat(other.take()));
+      expect([plain.takeOne(), plain.take()]).toEqual([undefined, []]);
+      if (isRecycled) plain.recycle(true);
+    }
+  });
+
+  it("grows no more once it is taken", () => {
+    const writer = new RecordWriter(new SlabPool());
+    writer.writeText(TYPE.STDOUT, 1, "one", "latin1");
+    const first = Buffer.from(writer.takeOne()!);
+    writer.writeText(TYPE.STDOUT, 1, "two", "latin1");
+    expect([summary(first), summary(writer.takeOne()!)]).toEqual([["STDOUT 1 (3)"], ["STDOUT 1 (3)"]]);
+  });
+
+  it("is not taken when there is nothing, or more", () => {
+    const writer = new RecordWriter(new SlabPool());
+    expect(writer.takeOne()).toBeUndefined();
+    answer(writer, Buffer.alloc(REFERENCE_FROM_BYTES));
+    const { pendingBytes } = writer;
+    expect([writer.takeOne(), writer.pendingBytes]).toEqual([undefined, pendingBytes]);
+    expect(writer.take()).toHaveLength(3);
+    for (let n = 0; n < 3; n++) answer(writer, Buffer.alloc(REFERENCE_FROM_BYTES - 1)); // more than one slab
+    expect(writer.takeOne()).toBeUndefined();
+    expect(
+      answerOf(Buffer.concat(writer.take()).subarray(0, REFERENCE_FROM_BYTES + 62), 1).end,
+    ).toBeDefined();
+  });
+
+  it("gives its slab back with the others", () => {
+    const pool = new SlabPool();
+    const slab = pool.take();
+    pool.give(slab);
+    const writer = new RecordWriter(pool);
+    answer(writer, Buffer.from("hello"));
+    expect(writer.takeOne()!.buffer).toBe(slab.buffer);
+    writer.recycle(true);
+    expect(pool.take()).toBe(slab);
+  });
+});
+
 describe("slabs", () => {
   it("are not written again while the kernel does not have their pieces", () => {
     const writer = new RecordWriter(new SlabPool());
