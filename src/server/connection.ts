@@ -277,7 +277,7 @@ export class Connection implements WireSink, OutputHost, GateHost, AppSink, Exch
     this.#isDeaf = true;
     this.#isFinished = true;
     this.#lingerUntil = this.server.now + NOT_FASTCGI_LINGER_MS;
-    this.#wire.write([HTTP_ANSWER]);
+    this.#wire.writeOne(HTTP_ANSWER);
     this.#wire.end(() => {});
     return false;
   }

@@ -31,8 +31,8 @@ interface Marked {
 
 interface WireWrite extends WriteRequest {
   wire?: HandleWire | undefined;
-  /** Kept from the garbage collector while the kernel has not taken them. */
-  pieces?: readonly Uint8Array[] | undefined;
+  /** Kept from the garbage collector while the kernel has not taken it. */
+  what?: object | undefined;
   bytes?: number;
 }
 
@@ -48,6 +48,8 @@ export class HandleWire implements Wire {
   unsentBytes = 0;
   readonly #handle: StreamHandle;
   #sink: WireSink | undefined = undefined;
+  #onEnded: EndCallback[] = [];
+  #isShut = false; // our side is closed
 
   constructor(handle: StreamHandle) {
     this.#handle = handle;
@@ -64,27 +66,37 @@ export class HandleWire implements Wire {
     if (error !== 0) process.nextTick(breakDown, this, "read", error);
   }
 
+  writeOne(piece: Uint8Array): void {
+    if (this.isDestroyed) return;
+    const request: WireWrite = spare ?? new internals.WriteWrap();
+    const error = this.#handle.writeBuffer(request, piece);
+    if (error === 0 && state[IS_ASYNC] === 0) spare = request;
+    else this.#wait(request, error, piece, piece.length);
+  }
+
   write(pieces: readonly Uint8Array[]): void {
     if (this.isDestroyed) return;
     const request: WireWrite = spare ?? new internals.WriteWrap();
-    const error =
-      pieces.length === 1
-        ? this.#handle.writeBuffer(request, pieces[0]!)
-        : this.#handle.writev(request, pieces, true);
+    const error = this.#handle.writev(request, pieces, true);
     if (error === 0 && state[IS_ASYNC] === 0) {
       spare = request;
       return;
     }
-    spare = undefined;
     let bytes = 0;
     for (const piece of pieces) bytes += piece.length;
+    this.#wait(request, error, pieces, bytes);
+  }
+
+  /** The kernel has not taken everything, or nothing any more. */
+  #wait(request: WireWrite, error: number, what: object, bytes: number): void {
+    spare = undefined;
     this.unsentBytes += bytes;
     if (error !== 0) {
       process.nextTick(breakDown, this, "write", error);
       return;
     }
     request.wire = this;
-    request.pieces = pieces;
+    request.what = what;
     request.bytes = bytes;
     request.oncomplete = onWritten;
   }
@@ -101,23 +113,34 @@ export class HandleWire implements Wire {
   }
 
   end(callback: EndCallback): void {
-    if (this.isDestroyed || this.isEnded) {
-      process.nextTick(callback, closed());
+    if (this.isDestroyed) {
+      process.nextTick(callback, new Error("the connection is closed"));
+      return;
+    }
+    this.#onEnded.push(callback);
+    if (this.isEnded) {
+      if (this.#isShut) process.nextTick(shut, this, 0);
       return;
     }
     this.isEnded = true;
     const request = new internals.ShutdownWrap();
-    request.oncomplete = (status) => callback(status === 0 ? undefined : systemError("shutdown", status));
-    const error = this.#handle.shutdown(request); // libuv writes what waits first
-    if (error === 0) return;
-    const isDone = error === DONE || error === NOT_CONNECTED;
-    process.nextTick(callback, isDone ? undefined : systemError("shutdown", error));
+    request.oncomplete = (status) => this.onShut(status);
+    const status = this.#handle.shutdown(request); // libuv writes what waits first
+    if (status !== 0) process.nextTick(shut, this, status);
   }
 
   destroy(): void {
     if (this.isDestroyed) return;
     this.isDestroyed = true;
     this.#handle.close(onClosed);
+  }
+
+  /** @internal Our side is closed, or never will be. */
+  onShut(status: number): void {
+    this.#isShut = true;
+    const isDone = status === 0 || status === DONE || status === NOT_CONNECTED;
+    const error = isDone ? undefined : systemError("shutdown", status);
+    for (const callback of this.#onEnded.splice(0)) callback(error);
   }
 
   /** @internal */
@@ -157,12 +180,16 @@ function onRead(this: StreamHandle): void {
 function onWritten(this: WireWrite, status: number): void {
   const { wire, bytes } = this;
   this.wire = undefined;
-  this.pieces = undefined;
+  this.what = undefined;
   wire!.onWritten(bytes!, status);
 }
 
 function onClosed(this: StreamHandle): void {
   (this as Marked)[WIRE]?.onClosed();
+}
+
+function shut(wire: HandleWire, status: number): void {
+  wire.onShut(status);
 }
 
 function breakDown(wire: HandleWire, call: string, error: number): void {
@@ -186,8 +213,4 @@ function systemError(call: string, number: number): Error {
   const found = Object.entries(constants.errno).find(([, value]) => value === -number);
   const code = found === undefined ? `error ${number}` : found[0];
   return Object.assign(new Error(`${call} ${code}`), { code, errno: number, syscall: call });
-}
-
-function closed(): Error {
-  return new Error("the connection is closed");
 }

@@ -23,6 +23,7 @@ export class Output {
   readonly writer: RecordWriter;
   #isScheduled = false;
   #isFull = false; // enough was written in this turn, even if the kernel took it all: others want their turn too
+  #isDelivered = false; // closed by us, behind the last byte
   #callbacks: FlushCallback[] = [];
 
   constructor(wire: Wire, slabs: SlabPool, host: OutputHost) {
@@ -65,7 +66,8 @@ export class Output {
 
   /** Calls back once everything written so far is with the kernel, or with an error if it never will be. */
   afterFlush(callback: FlushCallback): void {
-    if (this.#wire.isDestroyed) process.nextTick(callback, new Error("the connection is closed"));
+    if (this.#isDelivered) process.nextTick(callback);
+    else if (this.#wire.isDestroyed) process.nextTick(callback, new Error("the connection is closed"));
     else if (this.backlogBytes > 0) this.#callbacks.push(callback);
     else if (this.#isFull) setImmediate(callback);
     else process.nextTick(callback);
@@ -82,12 +84,14 @@ export class Output {
     const wire = this.#wire;
     const { writer } = this;
     if (writer.pendingBytes > 0) {
-      const pieces = writer.take();
       if (wire.isDestroyed || wire.isEnded) {
+        writer.take();
         writer.recycle(true);
         return;
       }
-      wire.write(pieces);
+      const only = writer.takeOne();
+      if (only !== undefined) wire.writeOne(only);
+      else wire.write(writer.take());
       writer.recycle(wire.unsentBytes === 0);
     }
     if (this.#callbacks.length > 0) {
@@ -105,7 +109,7 @@ export class Output {
     this.flush();
     const wire = this.#wire;
     if (wire.isDestroyed || wire.isEnded) return false;
-    if (hasRecord) wire.write([BROKEN_RECORD]);
+    if (hasRecord) wire.writeOne(BROKEN_RECORD);
     return true;
   }
 
@@ -114,6 +118,7 @@ export class Output {
     const wire = this.#wire;
     // Everything is written: to close at once costs a third less than to close one side after the other.
     if (isLast && wire.unsentBytes === 0) {
+      if (!wire.isDestroyed) this.#isDelivered = true;
       wire.destroy();
       return;
     }

@@ -37,12 +37,12 @@ export class StreamWire implements Wire {
     stream.on("drain", () => this.#onDrain());
   }
 
+  writeOne(piece: Uint8Array): void {
+    this.#stream.write(piece);
+  }
+
   write(pieces: readonly Uint8Array[]): void {
     const stream = this.#stream;
-    if (pieces.length === 1) {
-      stream.write(pieces[0]!);
-      return;
-    }
     stream.cork();
     for (const piece of pieces) stream.write(piece);
     stream.uncork();
@@ -68,7 +68,8 @@ export class StreamWire implements Wire {
   }
 
   end(callback: EndCallback): void {
-    this.#stream.end((error?: Error | null) => callback(error ?? undefined));
+    if (this.#stream.writableFinished) process.nextTick(callback);
+    else this.#stream.end((error?: Error | null) => callback(error ?? undefined));
   }
 
   destroy(): void {

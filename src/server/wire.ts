@@ -31,6 +31,8 @@ export interface Wire {
   readonly unsentBytes: number;
   /** Begins to read. */
   open(sink: WireSink): void;
+  /** Writes a piece. It must not change until it is with the kernel. */
+  writeOne(piece: Uint8Array): void;
   /** Writes pieces in order, if it can in one call of the kernel. They must not change until they are with the kernel. */
   write(pieces: readonly Uint8Array[]): void;
   /** Makes sure that `onDrain` is called; while something is unsent. */
@@ -39,7 +41,7 @@ export interface Wire {
   pause(): void;
   /** Reads on. */
   resume(): void;
-  /** Closes our side behind what was written. */
+  /** Closes our side behind what was written. May be called again: each callback is called once, then. */
   end(callback: EndCallback): void;
   /** Closes both sides at once. Safe to call again. */
   destroy(): void;

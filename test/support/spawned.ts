@@ -31,7 +31,14 @@ export async function compileSources(): Promise<string> {
   const folder = temporaryFolder("dist");
   writeFileSync(join(folder, "package.json"), '{ "type": "module" }');
   const tsc = join(repositoryRoot, "node_modules/typescript/bin/tsc");
-  const args = ["-p", join(repositoryRoot, "tsconfig.build.json"), "--outDir", folder];
+  const args = [
+    "-p",
+    join(repositoryRoot, "tsconfig.build.json"),
+    "--emitDeclarationOnly",
+    "false",
+    "--outDir",
+    folder,
+  ];
   const { code, stdout } = await run(process.execPath, [tsc, ...args], { timeoutMs: 60_000 });
   if (!existsSync(join(folder, "index.js"))) throw new Error(`tsc ended with code ${code}\n${stdout}`);
   return folder;

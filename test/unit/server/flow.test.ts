@@ -59,11 +59,13 @@ describe("a response", () => {
     const prototype = Socket.prototype as unknown as { _writeGeneric: (...args: unknown[]) => unknown };
     const original = prototype._writeGeneric;
     let count = 0;
-    const { write } = HandleWire.prototype;
-    vi.spyOn(HandleWire.prototype, "write").mockImplementation(function (this: HandleWire, pieces) {
-      count++;
-      write.call(this, pieces);
-    });
+    for (const name of ["write", "writeOne"] as const) {
+      const write = HandleWire.prototype[name] as (what: unknown) => void;
+      vi.spyOn(HandleWire.prototype, name).mockImplementation(function (this: HandleWire, what: unknown) {
+        count++;
+        write.call(this, what);
+      });
+    }
     vi.spyOn(prototype, "_writeGeneric").mockImplementation(function (this: unknown, ...args: unknown[]) {
       if (this !== client()) count++;
       return original.apply(this, args);

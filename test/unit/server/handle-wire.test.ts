@@ -114,7 +114,7 @@ describe.each(["handle", "stream"] as const)("a wire over a %s", (kind) => {
     await connected(kind, async ({ ours, told, peer }) => {
       const pieces = Array.from({ length: 40 }, () => randomBytes(MUCH / 40));
       peer.socket.pause();
-      ours.write(pieces.slice(0, 1));
+      ours.writeOne(pieces[0]!);
       ours.write(pieces.slice(1, 30));
       ours.write(pieces.slice(30));
       expect(ours.unsentBytes).toBeGreaterThan(0);
@@ -131,11 +131,18 @@ describe.each(["handle", "stream"] as const)("a wire over a %s", (kind) => {
   it("closes its side behind what was written, and is read on", async () => {
     await connected(kind, async ({ ours, told, peer }) => {
       peer.socket.pause();
-      ours.write([Buffer.alloc(MUCH, "z")]);
-      const ended = new Promise((resolve) => ours.end(resolve));
+      ours.writeOne(Buffer.alloc(MUCH, "z"));
+      const ended = [0, 1].map(() => new Promise((resolve) => ours.end(resolve)));
+      let isEarly = true;
+      void ended[1]!.then(() =>
+        expect(isEarly, "the second call back, before everything is written").toBe(false),
+      );
       expect(ours.isEnded).toBe(true);
+      await new Promise((resolve) => setImmediate(resolve));
+      isEarly = false;
       peer.socket.resume();
-      expect(await ended).toBeUndefined();
+      expect(await Promise.all(ended)).toEqual([undefined, undefined]);
+      expect(await new Promise((resolve) => ours.end(resolve))).toBeUndefined();
       await peer.until(() => peer.ended, "the end");
       expect(peer.received.length).toBe(MUCH);
       peer.send(Buffer.from("still here"));
@@ -155,7 +162,7 @@ describe("a wire over a handle", () => {
       ours.destroy();
       expect(told.events).toEqual([]);
       expect(ours.isDestroyed).toBe(true);
-      ours.write([Buffer.from("nowhere")]);
+      ours.write([Buffer.from("nowhere"), Buffer.from("at all")]);
       ours.pause();
       ours.resume();
       await waitFor(() => told.events.includes("close"));
@@ -173,7 +180,7 @@ describe("a wire over a handle", () => {
       ours.pause(); // or the reading would notice first
       peer.socket.destroy();
       await peer.until(() => peer.closed, "the peer's close");
-      ours.write([Buffer.from("to nobody")]);
+      ours.writeOne(Buffer.from("to nobody"));
       expect(ours.unsentBytes).toBeGreaterThan(0);
       await waitFor(() => told.events.includes("close"));
       expect(told.events).toEqual(["write EPIPE", "close"]);
