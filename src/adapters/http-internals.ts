@@ -125,8 +125,15 @@ function knowsEnd(): boolean {
     finished === false &&
     strictContentLength === false &&
     Array.isArray(outputData) &&
-    typeof _finish === "function"
+    typeof _finish === "function" &&
+    isCallable(IncomingMessage) &&
+    isCallable(ServerResponse)
   );
+}
+
+/** Whether it can be called on an object that there is already, as only constructors of the old kind can. */
+function isCallable(maker: unknown): boolean {
+  return !/^class\b/.test(String(maker));
 }
 
 /** Where requests have a `signal` (Node 24): takes it off the socket, whose end is no abort any more. */

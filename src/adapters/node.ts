@@ -9,7 +9,12 @@
 import diagnostics from "node:diagnostics_channel";
 import { EventEmitter } from "node:events";
 import { AppError } from "../base/errors.ts";
-import { createServer, type HttpServer, type IncomingMessage, ServerResponse } from "../base/node-http.ts";
+import {
+  createServer,
+  type HttpServer,
+  type IncomingMessage,
+  type ServerResponse,
+} from "../base/node-http.ts";
 import { httpVersion, method, rawHeaders } from "../cgi/environ.ts";
 import type { Exchange, Handler } from "../server/exchange.ts";
 import { ExchangeSocket } from "./exchange-socket.ts";
@@ -24,6 +29,7 @@ import {
 } from "./http-internals.ts";
 import { mendResponse } from "./mend-response.ts";
 import { offloadFiles } from "./offload.ts";
+import { onPrototypesOf } from "./prototypes.ts";
 import { endResponse, finishResponse } from "./response-end.ts";
 import { ownSetHeader } from "./response-headers.ts";
 import { type ServerTraits, traitsOf } from "./server-traits.ts";
@@ -53,7 +59,7 @@ export function nodeHandler(listener: NodeListener): Handler {
   server.on("request", (request, response) => {
     result = listener.call(server, request, response);
   });
-  return handlerOf(traitsOf(server), (request, response) => {
+  return handlerOf(onPrototypesOf(listener, traitsOf(server)), (request, response) => {
     // Nobody wraps it, as a rule; and what emit costs is a twentieth of a small request.
     if (server.emit === EventEmitter.prototype.emit) return listener.call(server, request, response);
     server.emit("request", request, response);
@@ -66,7 +72,9 @@ export function nodeHandler(listener: NodeListener): Handler {
 /** The handler of an `http.Server` that was made with its application and does not listen itself. */
 export function httpServerHandler(server: HttpServer): Handler {
   const traits = traitsOf(server);
-  const ordinary = handlerOf(traits, (request, response) => {
+  const listeners = server.listeners("request");
+  const own = listeners.length === 1 ? onPrototypesOf(listeners[0], traits) : traits;
+  const ordinary = handlerOf(own, (request, response) => {
     server.emit("request", request, response);
   });
   return withUpgrades(ordinary, server, (exchange, socket) => makeRequest(exchange, socket, traits));
@@ -155,7 +163,7 @@ function makeResponse(
   const { unique } = traits;
   if (unique !== undefined) (response as unknown as Record<symbol, unknown>)[unique.symbol] = unique.headers;
   internals._finish = finishResponse as never;
-  if (traits.Response === ServerResponse && isEndKnown) {
+  if (traits.isPlainResponse && isEndKnown) {
     if (!traits.responseOptions.rejectNonStandardBodyWrites) response.end = endResponse as never;
     if (ownSetHeader !== undefined) response.setHeader = ownSetHeader as never;
     // As `assignSocket` does, without its listener: when this socket closes, it tells the response itself.

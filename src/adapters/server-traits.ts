@@ -25,6 +25,8 @@ export interface ServerTraits {
     request: IncomingMessage,
     options: ResponseOptions,
   ) => ServerResponse;
+  /** Whether that is node:http's own. */
+  readonly isPlainResponse: boolean;
   readonly responseOptions: ResponseOptions;
   readonly socketOptions: SocketOptions;
   readonly joinsDuplicateHeaders: boolean;
@@ -53,10 +55,12 @@ export function traitsOf(server: HttpServer): ServerTraits {
   const symbol = ownSymbol(server, "kUniqueHeaders");
   const headers = symbol === undefined ? undefined : members[symbol];
   const highWaterMark = given.highWaterMark ?? getDefaultHighWaterMark(false);
+  const Response = (hidden("ServerResponse") ?? ServerResponse) as ServerTraits["Response"];
   return {
     server,
     Request: (hidden("IncomingMessage") ?? IncomingMessage) as ServerTraits["Request"],
-    Response: (hidden("ServerResponse") ?? ServerResponse) as ServerTraits["Response"],
+    Response,
+    isPlainResponse: Response === ServerResponse,
     responseOptions: {
       highWaterMark,
       rejectNonStandardBodyWrites: given.rejectNonStandardBodyWrites === true,
