@@ -18,6 +18,9 @@ const WRONG_HERE =
   "Upgrades alone, such as WebSockets, come here by HTTP (--ws-http); everything else goes to the web server's FastCGI address.\n";
 const NOBODY = "The application takes no upgrades: it is no http.Server with an 'upgrade' listener.\n";
 
+/** While draining, how long a connection may take to ask for its tunnel, ms. */
+const LAST_REQUEST_MS = 1000;
+
 export class WsHttp implements ListenerSink, Part {
   readonly options: ResolvedOptions;
   readonly closed: Promise<void>;
@@ -72,7 +75,10 @@ export class WsHttp implements ListenerSink, Part {
     if (this.#isClosing) return this.closed;
     this.#isClosing = true;
     for (const listener of this.#listeners) listener.close();
-    for (const socket of this.#sockets) if (!this.#tunnels.has(socket)) socket.destroy();
+    // One that was accepted a moment ago has yet to say what it wants.
+    setTimeout(() => {
+      for (const socket of this.#sockets) this.#endUnlessTunnel(socket);
+    }, LAST_REQUEST_MS).unref();
     const { drainTimeoutMs } = this.options;
     if (this.#sockets.size === 0) this.#resolveClosed();
     else if (drainTimeoutMs > 0) {

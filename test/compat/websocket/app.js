@@ -80,6 +80,10 @@ function converse(socket, { pathname, searchParams }, request) {
       socket.send(`you asked for ${request.url}`);
       socket.on("message", (data, isBinary) => socket.send(data, { binary: isBinary }));
       return;
+    case "/born": // when this process was
+      socket.send(String(performance.timeOrigin));
+      socket.on("message", (data, isBinary) => socket.send(data, { binary: isBinary }));
+      return;
     case "/hello":
       socket.send(`hello from ${request.socket.remoteAddress}, you asked for ${request.url}`);
       return;

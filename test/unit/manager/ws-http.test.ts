@@ -91,6 +91,22 @@ describe("the side listener", () => {
     expect(side.openTunnels).toBe(1);
   });
 
+  it("that closes gives who has just come time to ask, and ends who does not", async () => {
+    await start(accepting());
+    const [late, silent] = [await open(), await open()];
+    // Accepted in their order: the answer says that both are in.
+    const last = await open();
+    last.socket.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    await waitFor(() => last.text.startsWith("HTTP/1.1 426"));
+    const closed = side.close();
+    late.socket.write(UPGRADE);
+    await waitFor(() => late.text.startsWith("HTTP/1.1 101"));
+    await waitFor(() => silent.isClosed);
+    expect(late.isClosed).toBe(false);
+    late.socket.destroy();
+    await closed;
+  });
+
   it("takes no more than maxConnections", async () => {
     await start(accepting(), { maxConnections: 1 });
     const first = await open();
