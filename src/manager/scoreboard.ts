@@ -1,3 +1,4 @@
+// HOT
 /**
  * What a worker is working on, where it survives the worker: a file without a name that the worker writes and the
  * manager reads, also while the worker's event loop stands still and after it was killed. php-fpm keeps the same facts
@@ -11,8 +12,8 @@
 import { closeSync, constants, existsSync, openSync, readSync, rmSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Params } from "../protocol/params.ts";
 import type { Exchange } from "../server/exchange.ts";
+import { Tally } from "../server/tally.ts";
 import type { RequestSnapshot } from "../status/snapshot.ts";
 
 const SLOT_BYTES = 1024;
@@ -27,8 +28,8 @@ const FOLDER = existsSync("/dev/shm") ? "/dev/shm" : tmpdir();
 /** The writing side, in the worker. It observes the server. */
 export class Scoreboard {
   readonly #fd: number;
-  readonly #slots = new Map<Exchange, number>();
-  readonly #startedAt = new Map<Exchange, number>();
+  /** Those that are open, in no order: each knows its place, which is cheaper than a Map. */
+  readonly #open: Exchange[] = [];
   readonly #free: number[] = [];
   readonly #bytes: Buffer = Buffer.alloc(SLOT_BYTES);
   readonly #ended: number[] = []; // slots whose request is over, not yet cleared
@@ -43,25 +44,33 @@ export class Scoreboard {
   // RequestObserver
 
   onRequestBegin(exchange: Exchange): void {
+    const tally = Tally.begin(exchange);
+    tally.identify(exchange);
     const startedAt = Date.now();
-    this.#startedAt.set(exchange, startedAt);
+    tally.listedAt = startedAt;
+    tally.place = this.#open.push(exchange) - 1;
     const slot = this.#ended.pop() ?? this.#free.pop() ?? (this.#used < SLOTS ? this.#used++ : -1);
+    tally.slot = slot;
     if (slot < 0) return;
-    this.#slots.set(exchange, slot);
-    const { params } = exchange;
-    const url = urlOf(params);
-    const client = exchange.client.get("REMOTE_ADDR") ?? "";
-    const text = `1${startedAt} ${params.get("REQUEST_METHOD") ?? "?"} ${url.slice(0, URL_CHARACTERS)} ${client.slice(0, 100)}\n`;
-    const length = this.#bytes.write(text, 0, "latin1");
-    this.#write(this.#bytes, length, slot);
+    let { method = "?", uri = urlOf(exchange), address = "" } = tally;
+    if (uri.length > URL_CHARACTERS) uri = uri.slice(0, URL_CHARACTERS);
+    if (address.length > 100) address = address.slice(0, 100);
+    if (method.length > 40) method = method.slice(0, 40);
+    const text = `1${startedAt} ${method} ${uri} ${address}\n`;
+    this.#write(this.#bytes, this.#bytes.write(text, 0, "latin1"), slot);
   }
 
   onRequestEnd(exchange: Exchange): void {
-    this.#startedAt.delete(exchange);
-    const slot = this.#slots.get(exchange);
-    if (slot === undefined) return;
-    this.#slots.delete(exchange);
-    this.#ended.push(slot);
+    const { tally } = exchange;
+    if (tally === undefined || tally.place < 0) return;
+    const last = this.#open.pop()!;
+    if (last !== exchange) {
+      this.#open[tally.place] = last;
+      last.tally!.place = tally.place;
+    }
+    tally.place = -1;
+    if (tally.slot < 0) return;
+    this.#ended.push(tally.slot);
     if (this.#isScheduled) return;
     this.#isScheduled = true;
     setImmediate(this.#clear);
@@ -69,12 +78,16 @@ export class Scoreboard {
 
   /** What is being worked on, oldest first: asked by the watchdog through the inspector. */
   list(): RequestSnapshot[] {
-    return [...this.#startedAt].map(([{ params, client }, startedAt]) => ({
-      method: params.get("REQUEST_METHOD") ?? "?",
-      url: urlOf(params).slice(0, URL_CHARACTERS),
-      client: client.get("REMOTE_ADDR") ?? "",
-      startedAt,
-    }));
+    const open = this.#open.map((exchange) => ({ exchange, tally: exchange.tally! }));
+    open.sort((one, other) => one.tally.startedAt - other.tally.startedAt);
+    return open.map(
+      ({ exchange, tally: { method = "?", uri = urlOf(exchange), address = "", listedAt } }) => ({
+        method,
+        url: uri.slice(0, URL_CHARACTERS),
+        client: address,
+        startedAt: listedAt,
+      }),
+    );
   }
 
   #clearEnded(): void {
@@ -146,6 +159,7 @@ function parseSlot(slot: string): RequestSnapshot | undefined {
   };
 }
 
-function urlOf(params: Params): string {
-  return params.get("REQUEST_URI") ?? `${params.get("SCRIPT_NAME") ?? ""}${params.get("PATH_INFO") ?? ""}`;
+/** Of a request without REQUEST_URI. */
+function urlOf({ params }: Exchange): string {
+  return `${params.get("SCRIPT_NAME") ?? ""}${params.get("PATH_INFO") ?? ""}`;
 }

@@ -3,8 +3,14 @@
 /** The visitor left, or the connection was lost, before there was an answer: nginx's number for it, which HTTP has not. */
 const NO_ANSWER = 499;
 
+interface ParamSource {
+  get(name: string): string | undefined;
+}
+
 /** What has a tally: an exchange. */
 export interface Counted {
+  readonly params: ParamSource;
+  readonly client: ParamSource;
   tally: Tally | undefined;
 }
 
@@ -18,8 +24,17 @@ export class Tally {
   durationMs = 0;
   /** HTTP's, once the request is over. */
   status = 0;
+  /** REQUEST_METHOD, REQUEST_URI, and REMOTE_ADDR of the client: once {@link identify} was called. */
+  method: string | undefined = undefined;
+  uri: string | undefined = undefined;
+  address: string | undefined = undefined;
+  #isIdentified = false;
   /** Of events.ts. */
   event: unknown = undefined;
+  /** Of the scoreboard: since when, by the epoch; where in its list; in which slot. */
+  listedAt = 0;
+  place = -1;
+  slot = -1;
 
   constructor(startedAt: number) {
     this.startedAt = startedAt;
@@ -33,6 +48,15 @@ export class Tally {
       exchange.tally = tally;
     }
     return tally;
+  }
+
+  /** Looks up who asks for what, for all observers together: a look costs a tenth of a microsecond. */
+  identify({ params, client }: Counted): void {
+    if (this.#isIdentified) return;
+    this.#isIdentified = true;
+    this.method = params.get("REQUEST_METHOD");
+    this.uri = params.get("REQUEST_URI");
+    this.address = client.get("REMOTE_ADDR");
   }
 
   /** What there is to say at the end of a request. The first to ask stops the clock. */

@@ -69,6 +69,17 @@ describe("a scoreboard", () => {
     expect(file.read()).toEqual([]);
   });
 
+  it("lists what is open, oldest first, in whatever order requests end", () => {
+    const { board } = makeBoard();
+    const all = ["/a", "/b", "/c", "/d"].map((url) => exchange({ REQUEST_URI: url }));
+    for (const one of all) board.onRequestBegin(one);
+    const left = [...all];
+    for (const at of [1, 2, 0, 0]) {
+      board.onRequestEnd(left.splice(at, 1)[0]!);
+      expect(board.list().map(({ url }) => url)).toEqual(left.map(({ params }) => params.get("REQUEST_URI")));
+    }
+  });
+
   it("cuts what is too long for its slot, and uses the path where there is no REQUEST_URI", () => {
     const { board, file } = makeBoard();
     board.onRequestBegin(exchange({ REQUEST_URI: `/${"x".repeat(5000)}`, REMOTE_ADDR: "y".repeat(5000) }));
