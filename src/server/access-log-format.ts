@@ -1,3 +1,4 @@
+// HOT
 /**
  * The formats of the access log, each compiled once to a function: request that is over → line without its end.
  *
@@ -20,6 +21,10 @@ export interface LoggedRequest {
     readonly params: ParamSource;
     readonly client: ParamSource;
   };
+  /** REQUEST_METHOD, REQUEST_URI, and REMOTE_ADDR of the client. */
+  readonly method: string | undefined;
+  readonly uri: string | undefined;
+  readonly address: string | undefined;
   /** Of the answer. */
   readonly head: string;
   readonly status: number;
@@ -39,7 +44,20 @@ export interface LoggingProcess {
 
 export type LineFormat = (request: LoggedRequest) => string;
 
-type Field = (request: LoggedRequest) => string;
+/** What stands in one place of every line. */
+interface Field {
+  /** What it is about. Values that are equal look the same. */
+  readonly value: (request: LoggedRequest) => string | number;
+  /** How it looks; undefined is: as it is. */
+  readonly show: ((value: string) => string) | undefined;
+}
+
+/** A field and the text behind it. What looked like this last time, as most of a line does, is not made again. */
+interface Piece extends Field {
+  after: string;
+  last: string | number;
+  shown: string;
+}
 
 /** Where a field of a format stands. */
 interface Place {
@@ -61,10 +79,7 @@ const TIME = "%d/%b/%Y:%H:%M:%S %z";
 
 /** Fields by letter: php-fpm's, and what it has no letter for (`%b`, `%i`). */
 const FIELDS: Readonly<Record<string, (place: Place) => Field>> = {
-  b:
-    () =>
-    ({ sentBytes }) =>
-      String(sentBytes),
+  b: () => asItIs(({ sentBytes }) => sentBytes),
   C: () => {
     throw badOption(
       OPTION,
@@ -73,73 +88,57 @@ const FIELDS: Readonly<Record<string, (place: Place) => Field>> = {
     );
   },
   d: ({ arg = "seconds" }) => {
-    if (arg === "seconds") return ({ durationMs }) => (durationMs / 1000).toFixed(3);
-    if (arg === "milliseconds" || arg === "milli") return ({ durationMs }) => durationMs.toFixed(3);
-    if (arg === "microseconds" || arg === "micro") return ({ durationMs }) => (durationMs * 1000).toFixed(0);
+    if (arg === "seconds") return asItIs(({ durationMs }) => (durationMs / 1000).toFixed(3));
+    if (arg === "milliseconds" || arg === "milli") return asItIs(({ durationMs }) => durationMs.toFixed(3));
+    if (arg === "microseconds" || arg === "micro")
+      return asItIs(({ durationMs }) => (durationMs * 1000).toFixed(0));
     throw badOption(OPTION, `%{${arg}}d`, "%{seconds}d, %{milliseconds}d or %{microseconds}d");
   },
   e: (place) => {
     const name = needed(place, "e", "REMOTE_PORT");
     // Only headers have blanks of their own.
     const isQuoted = place.isQuoted && /^(?:HTTP_|CONTENT_TYPE$)/.test(name);
-    return param(
-      { ...place, isQuoted },
-      name,
-      /^(?:REMOTE_(?:ADDR|PORT)|HTTPS|REQUEST_SCHEME|SERVER_PORT)$/.test(name),
-    );
+    if (/^(?:REMOTE_(?:ADDR|PORT)|HTTPS|REQUEST_SCHEME|SERVER_PORT)$/.test(name))
+      return escaping({ ...place, isQuoted }, ({ exchange }) => exchange.client.get(name));
+    return param({ ...place, isQuoted }, name);
   },
   f: (place) => param(place, "SCRIPT_FILENAME"),
-  i:
-    () =>
-    ({ exchange }) =>
-      exchange.id,
-  l:
-    () =>
-    ({ exchange }) => {
+  i: () => asItIs(({ exchange }) => exchange.id),
+  l: () =>
+    asItIs(({ exchange }) => {
       const length = exchange.params.get("CONTENT_LENGTH") ?? "";
       return /^\d{1,19}$/.test(length) ? length : "0";
-    },
-  m: (place) => param({ ...place, isQuoted: false }, "REQUEST_METHOD"),
+    }),
+  m: (place) => escaping({ ...place, isQuoted: false }, ({ method }) => method),
   M: ({ arg = "bytes", process }) => {
     const unit = { bytes: 1, kilobytes: 1024, kilo: 1024, megabytes: 1024 ** 2, mega: 1024 ** 2 }[arg];
-    if (unit !== undefined) return () => String(Math.floor(process.memoryBytes() / unit));
+    if (unit !== undefined) return asItIs(() => Math.floor(process.memoryBytes() / unit));
     throw badOption(OPTION, `%{${arg}}M`, "%{bytes}M, %{kilobytes}M or %{megabytes}M");
   },
-  n: ({ process, mostField }) => constant(escaped(process.pool, false, mostField)),
+  n: (place) => escaping({ ...place, isQuoted: false }, () => place.process.pool),
   o: (place) => {
     const name = needed(place, "o", "Content-Type");
     if (!/^[\w!#$%&'*+.^`|~-]+$/.test(name)) throw badOption(OPTION, `%{${name}}o`, "the name of a header");
     const pattern = new RegExp(`^${name.replace(/[^\w-]/g, "\\$&")}:[ \\t]*(.*?)[ \\t]*$`, "im");
-    return ({ head }) => escaped(pattern.exec(head)?.[1], place.isQuoted, place.mostField);
+    return escaping(place, ({ head }) => pattern.exec(head)?.[1]);
   },
-  p: ({ process }) => constant(String(process.pid)),
-  P: ({ process }) => constant(String(process.ppid)),
-  q:
-    ({ mostField }) =>
-    ({ exchange }) => {
-      const query = queryOf(exchange.params);
-      return query === "" ? "" : escaped(query, false, mostField);
-    },
-  Q:
-    () =>
-    ({ exchange }) =>
-      queryOf(exchange.params) === "" ? "" : "?",
-  r:
-    ({ mostField }) =>
-    ({ exchange }) =>
-      escaped(pathOf(exchange.params), false, mostField),
-  R: (place) => param(place, "REMOTE_ADDR", true),
-  s:
-    () =>
-    ({ status }) =>
-      String(status),
+  p: ({ process }) => asItIs(() => process.pid),
+  P: ({ process }) => asItIs(() => process.ppid),
+  q: ({ mostField }) => ({
+    value: queryOf,
+    show: (query) => (query === "" ? "" : escaped(query, false, mostField)),
+  }),
+  Q: () => asItIs((request) => (queryOf(request) === "" ? "" : "?")),
+  r: (place) => escaping({ ...place, isQuoted: false }, pathOf),
+  R: (place) => escaping(place, ({ address }) => address),
+  s: () => asItIs(({ status }) => status),
   t: ({ arg = TIME }) => {
     const time = compileTime(arg, OPTION);
-    return ({ endedAt, durationMs }) => time(endedAt - durationMs);
+    return asItIs(({ endedAt, durationMs }) => time(endedAt - durationMs));
   },
   T: ({ arg = TIME }) => {
     const time = compileTime(arg, OPTION);
-    return ({ endedAt }) => time(endedAt);
+    return asItIs(({ endedAt }) => time(endedAt));
   },
   u: (place) => param(place, "REMOTE_USER"),
 };
@@ -155,18 +154,27 @@ const WITH_ARGUMENT = new Set(["d", "e", "M", "o", "t", "T"]);
  */
 export function compileFormat(format: string, mostField: number, process: LoggingProcess): LineFormat {
   if (format === "json") return jsonFormat(mostField, process);
-  const pieces: (string | Field)[] = [];
+  let before = "";
+  const pieces: Piece[] = [];
+  const add = (text: string): void => {
+    const piece = pieces.at(-1);
+    if (piece === undefined) before += text;
+    else piece.after += text;
+  };
+  const addField = ({ value, show }: Field): void => {
+    pieces.push({ value, show, after: "", last: Number.NaN, shown: "" });
+  };
   let isQuoted = false;
   // The whole URL as one: three fields would look the same parameter up three times.
   const text = (NAMED[format] ?? format).replaceAll("%r%Q%q", WHOLE_URL);
   for (const [piece, arg, letter] of text.matchAll(/%(?:\{([^}]*)\})?(.?)|[^%]+/gsu)) {
     if (!piece.startsWith("%")) {
       for (const character of piece) if (character === '"') isQuoted = !isQuoted;
-      pieces.push(Buffer.from(piece).toString("latin1")); // lines are written as latin1
+      add(Buffer.from(piece).toString("latin1")); // lines are written as latin1
     } else if (piece === "%%") {
-      pieces.push("%");
+      add("%");
     } else if (piece === WHOLE_URL) {
-      pieces.push(({ exchange }) => urlOf(exchange.params, mostField));
+      addField(urlField(mostField));
     } else {
       const make = Object.hasOwn(FIELDS, letter ?? "") ? FIELDS[letter ?? ""] : undefined;
       if (make === undefined || (arg !== undefined && !WITH_ARGUMENT.has(letter ?? ""))) {
@@ -178,12 +186,21 @@ export function compileFormat(format: string, mostField: number, process: Loggin
           `common, combined, json, or text with fields: ${all} and %% for a percent sign`,
         );
       }
-      pieces.push(make({ arg, isQuoted, mostField, process }));
+      addField(make({ arg, isQuoted, mostField, process }));
     }
   }
   return (request) => {
-    let line = "";
-    for (const piece of pieces) line += typeof piece === "string" ? piece : piece(request);
+    let line = before;
+    for (let at = 0; at < pieces.length; at++) {
+      const piece = pieces[at]!;
+      const value = piece.value(request);
+      if (value !== piece.last) {
+        piece.last = value;
+        const { show } = piece;
+        piece.shown = (show === undefined ? value : show(value as string)) + piece.after;
+      }
+      line += piece.shown;
+    }
     return line;
   };
 }
@@ -193,30 +210,69 @@ function jsonFormat(mostField: number, process: LoggingProcess): LineFormat {
   const time = compileIsoTime();
   const pool = process.pool === undefined ? "" : `,"pool":${quoted(process.pool, mostField)}`;
   const end = `${pool},"pid":${process.pid}}`;
-  return ({ exchange, status, sentBytes, durationMs, endedAt }) => {
-    const { params, client } = exchange;
-    const add = (name: string, value: string | undefined, most: number): string =>
-      value === undefined || value === "" ? "" : `,"${name}":${quoted(value, most)}`;
-    const query = queryOf(params);
-    const url = query === "" ? pathOf(params) : `${pathOf(params)}?${query}`;
+  const client = jsonField("client", 64);
+  const user = jsonField("user", 128);
+  const methodOf = jsonField("method", 32);
+  const url = jsonField("url", mostField);
+  const protocol = jsonField("protocol", 32);
+  const host = jsonField("host", 256);
+  const referer = jsonField("referer", mostField);
+  const userAgent = jsonField("userAgent", mostField);
+  return (request) => {
+    const { exchange, status, sentBytes, durationMs, endedAt, method, uri, address } = request;
+    const { params } = exchange;
     return `{"time":"${time(endedAt - durationMs)}","id":"${exchange.id}"${
-      add("client", client.get("REMOTE_ADDR"), 64) +
-      add("user", params.get("REMOTE_USER"), 128) +
-      add("method", params.get("REQUEST_METHOD"), 32) +
-      add("url", url, mostField) +
-      add("protocol", params.get("SERVER_PROTOCOL"), 32)
-    },"status":${status},"bytes":${sentBytes},"durationMs":${durationMs.toFixed(3)}${
-      add("host", params.get("HTTP_HOST"), 256) +
-      add("referer", params.get("HTTP_REFERER"), mostField) +
-      add("userAgent", params.get("HTTP_USER_AGENT"), mostField)
+      client(address) +
+      user(params.get("REMOTE_USER")) +
+      methodOf(method) +
+      url(uri === undefined || uri.endsWith("?") ? wholeUrlOf(request) : uri) +
+      protocol(params.get("SERVER_PROTOCOL"))
+    },"status":${status},"bytes":${sentBytes},"durationMs":${thousandths(durationMs)}${
+      host(params.get("HTTP_HOST")) +
+      referer(params.get("HTTP_REFERER")) +
+      userAgent(params.get("HTTP_USER_AGENT"))
     }${end}`;
   };
 }
 
-function param({ isQuoted, mostField }: Place, name: string, isClient = false): Field {
-  return isClient
-    ? ({ exchange }) => escaped(exchange.client.get(name), isQuoted, mostField)
-    : ({ exchange }) => escaped(exchange.params.get(name), isQuoted, mostField);
+/** As `toFixed(3)`, which takes several times as long. */
+function thousandths(value: number): string {
+  const all = Math.round(value * 1000);
+  const whole = Math.floor(all / 1000);
+  const rest = all - whole * 1000;
+  return `${whole}.${rest < 10 ? "00" : rest < 100 ? "0" : ""}${rest}`;
+}
+
+/** A member of the object, with the comma before it. What was shown last is often shown again. */
+function jsonField(name: string, most: number): (value: string | undefined) => string {
+  let last = "";
+  let shown = "";
+  return (value) => {
+    if (value === undefined || value === "") return "";
+    if (value === last) return shown;
+    last = value;
+    shown = `,"${name}":${quoted(value, most)}`;
+    return shown;
+  };
+}
+
+function asItIs(value: Field["value"]): Field {
+  return { value, show: undefined };
+}
+
+/** A field that somebody else decides on. */
+function escaping(
+  { isQuoted, mostField }: Place,
+  value: (request: LoggedRequest) => string | undefined,
+): Field {
+  return {
+    value: (request) => value(request) ?? "",
+    show: (text) => escaped(text, isQuoted, mostField),
+  };
+}
+
+function param(place: Place, name: string): Field {
+  return escaping(place, ({ exchange }) => exchange.params.get(name));
 }
 
 function needed({ arg }: Place, letter: string, example: string): string {
@@ -224,41 +280,50 @@ function needed({ arg }: Place, letter: string, example: string): string {
   throw badOption(OPTION, `%${letter}`, `%{NAME}${letter}, such as %{${example}}${letter}`);
 }
 
-function constant(text: string): Field {
-  return () => text;
-}
-
-function pathOf(params: ParamSource): string {
-  const uri = params.get("REQUEST_URI");
+function pathOf({ uri, exchange: { params } }: LoggedRequest): string {
   if (uri === undefined) return `${params.get("SCRIPT_NAME") ?? ""}${params.get("PATH_INFO") ?? ""}`;
   const query = uri.indexOf("?");
   return query < 0 ? uri : uri.slice(0, query);
 }
 
-/** {@link pathOf} and {@link queryOf} with the question mark between, escaped. */
-function urlOf(params: ParamSource, most: number): string {
-  const uri = params.get("REQUEST_URI");
-  if (uri !== undefined && uri !== "" && uri.length <= most && PLAIN.test(uri) && !uri.endsWith("?"))
-    return uri;
-  const query = queryOf(params);
-  const path = escaped(pathOf(params), false, most);
-  return query === "" ? path : `${path}?${escaped(query, false, most)}`;
-}
-
-function queryOf(params: ParamSource): string {
-  const uri = params.get("REQUEST_URI");
+function queryOf({ uri, exchange: { params } }: LoggedRequest): string {
   if (uri === undefined) return params.get("QUERY_STRING") ?? "";
   const query = uri.indexOf("?");
   return query < 0 ? "" : uri.slice(query + 1);
 }
 
+function wholeUrlOf(request: LoggedRequest): string {
+  const query = queryOf(request);
+  return query === "" ? pathOf(request) : `${pathOf(request)}?${query}`;
+}
+
+/** {@link pathOf} and {@link queryOf} with the question mark between. */
+function urlField(most: number): Field {
+  return {
+    value: (request) => {
+      const { uri } = request;
+      if (uri === undefined) return wholeUrlOf(request);
+      return uri.endsWith("?") ? wholeUrlOf(request) : uri;
+    },
+    show: (url) => {
+      const query = url.indexOf("?") + 1;
+      if (query === 0 || query === url.length || isPlain(url, most)) return escaped(url, false, most);
+      return `${escaped(url.slice(0, query - 1), false, most)}?${escaped(url.slice(query), false, most)}`;
+    },
+  };
+}
+
 const PLAIN = /^[\x21\x23-\x5b\x5d-\x7e]*$/;
 const PLAIN_QUOTED = /^[\x20\x21\x23-\x5b\x5d-\x7e]*$/;
 
+function isPlain(value: string, most: number): boolean {
+  return value.length <= most && PLAIN.test(value);
+}
+
 /** A value for a text format; `-` when there is none. */
-function escaped(value: string | undefined, isQuoted: boolean, most: number): string {
-  if (value === undefined || value === "") return "-";
-  if (value.length <= most && (isQuoted ? PLAIN_QUOTED : PLAIN).test(value)) return value;
+function escaped(value: string, isQuoted: boolean, most: number): string {
+  if (value === "") return "-";
+  if (isQuoted ? value.length <= most && PLAIN_QUOTED.test(value) : isPlain(value, most)) return value;
   return clipped(value, most, (character) => {
     if (character === '"' || character === "\\") return `\\${character}`;
     if ((character === " " && isQuoted) || (character > " " && character <= "~")) return character;

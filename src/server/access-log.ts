@@ -53,6 +53,9 @@ export class AccessLog implements LoggedRequest {
   };
   // LoggedRequest: one for all, since each becomes a line at once.
   exchange!: Logged;
+  method: string | undefined = undefined;
+  uri: string | undefined = undefined;
+  address: string | undefined = undefined;
   head = "";
   status = 0;
   sentBytes = 0;
@@ -84,7 +87,11 @@ export class AccessLog implements LoggedRequest {
 
   onRequestEnd(exchange: Logged): void {
     const tally = Tally.end(exchange);
+    tally.identify(exchange);
     this.exchange = exchange;
+    this.method = tally.method;
+    this.uri = tally.uri;
+    this.address = tally.address;
     this.head = tally.head;
     this.status = tally.status;
     this.sentBytes = tally.sentBytes;

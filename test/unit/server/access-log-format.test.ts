@@ -44,12 +44,12 @@ function request({
     (pair): pair is [string, string] => pair[1] !== undefined,
   );
   const source = new Map(all);
+  const seen = client === undefined ? source : new Map([...all, ...Object.entries(client)]);
   return {
-    exchange: {
-      id: "42-9",
-      params: source,
-      client: client === undefined ? source : new Map([...all, ...Object.entries(client)]),
-    },
+    exchange: { id: "42-9", params: source, client: seen },
+    method: source.get("REQUEST_METHOD"),
+    uri: source.get("REQUEST_URI"),
+    address: seen.get("REMOTE_ADDR"),
     head,
     status: 201,
     sentBytes: 512,
@@ -192,6 +192,12 @@ describe("a format with a name", () => {
     ).not.toHaveProperty("user");
   });
 
+  it("json has durations to the microsecond", () => {
+    for (const durationMs of [0, 0.0004, 0.0016, 0.05, 7.25, 12.9996, 3_600_000.125]) {
+      expect(line("json", { durationMs })).toContain(`"durationMs":${durationMs.toFixed(3)},`);
+    }
+  });
+
   it("json has the letters of a URL or a browser, not their bytes", () => {
     const name = Buffer.from('größe "😀"\\').toString("latin1");
     const text = line("json", { params: { HTTP_USER_AGENT: name } });
@@ -265,6 +271,23 @@ describe("hostile values", () => {
       expect(read["userAgent"] ?? "").toBe(Buffer.from(params.HTTP_USER_AGENT, "latin1").toString("utf8"));
     });
     fc.assert(property, { numRuns: 300 });
+  });
+
+  it("leave no trace in the lines of others, equal values or not", () => {
+    const property = fc.property(
+      fc.constantFrom("combined", "json", '%m %r%Q%q "%{HTTP_USER_AGENT}e" %R %u'),
+      fc.array(fc.record({ REQUEST_METHOD: bytes, REQUEST_URI: bytes, HTTP_USER_AGENT: bytes }), {
+        minLength: 2,
+        maxLength: 6,
+      }),
+      (format, all) => {
+        const shared = compileFormat(format, 60, PROCESS);
+        for (const params of [...all, ...all]) {
+          expect(shared(request({ params }))).toBe(line(format, { params }, 60));
+        }
+      },
+    );
+    fc.assert(property, { numRuns: 200 });
   });
 
   it("of a header the application sends stay in their field", () => {
