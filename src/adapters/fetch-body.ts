@@ -6,14 +6,11 @@
  *     UNTOUCHED --read()--> READ     used: everything from then on fails, as the standard has it
  *         └--stream--> a ReadableStream, which knows itself whether it is used; read() reads it while it is not
  */
-import { Readable } from "node:stream";
 import type { Exchange } from "../server/exchange.ts";
 import type { InputSink } from "../server/input.ts";
+import { bodyStream, isUsedStream, spentStream } from "./body-stream.ts";
 import { type Convert, Gatherer } from "./gatherer.ts";
-import { asAbortError } from "./streams.ts";
-
-/** Node says of a stream whether it was read from; of the others only their own Request can tell. */
-export const CAN_TELL: boolean = !("bun" in process.versions || "deno" in process.versions);
+import { asSeen } from "./streams.ts";
 
 export class RequestBody {
   readonly #exchange: Exchange;
@@ -26,15 +23,13 @@ export class RequestBody {
 
   /** What is there to read, or a stream that was read. */
   get stream(): ReadableStream<Uint8Array> {
-    this.#stream ??= this.#isRead
-      ? spentStream()
-      : new ReadableStream(new BodySource(this.#exchange), NOTHING_AHEAD);
+    this.#stream ??= this.#isRead ? spentStream() : bodyStream(this.#exchange);
     return this.#stream;
   }
 
   /** `bodyUsed`. */
   get isUsed(): boolean {
-    return this.#isRead || (this.#stream !== undefined && isDisturbed(this.#stream));
+    return this.#isRead || (this.#stream !== undefined && isUsedStream(this.#stream));
   }
 
   /** Whether it can still be read as a whole. */
@@ -114,68 +109,4 @@ export function asBytes({ buffer }: Buffer): Uint8Array {
 }
 export function asArrayBuffer({ buffer }: Buffer): ArrayBuffer {
   return buffer as ArrayBuffer;
-}
-
-/** Reads only what is asked for: an application that looks at `body` and answers has not begun to read it. */
-const NOTHING_AHEAD: QueuingStrategy<Uint8Array> = { highWaterMark: 0 };
-
-class BodySource implements InputSink {
-  readonly #exchange: Exchange;
-  #controller: ReadableStreamDefaultController<Uint8Array> | undefined = undefined; // while the stream is open
-
-  constructor(exchange: Exchange) {
-    this.#exchange = exchange;
-  }
-
-  start(controller: ReadableStreamDefaultController<Uint8Array>): void {
-    this.#controller = controller;
-    this.#exchange.stdin.attach(this);
-  }
-  pull(): void {
-    this.#exchange.stdin.resume();
-  }
-  cancel(): void {
-    this.#controller = undefined;
-    this.#exchange.stdin.discard();
-  }
-
-  onPiece(piece: Buffer): void {
-    const controller = this.#controller;
-    if (controller === undefined) return;
-    controller.enqueue(piece);
-    if ((controller.desiredSize ?? 0) <= 0) this.#exchange.stdin.pause();
-  }
-  onEnd(): void {
-    this.#controller?.close();
-    this.#controller = undefined;
-  }
-  onFail(error: Error): void {
-    this.#controller?.error(asSeen(error, this.#exchange));
-    this.#controller = undefined;
-  }
-}
-
-/** A stream of which everything was read, by a reader who keeps it. */
-function spentStream(): ReadableStream<Uint8Array> {
-  const stream = closedStream();
-  spend(stream);
-  return stream;
-}
-
-export function closedStream(): ReadableStream<Uint8Array> {
-  return new ReadableStream({ start: (controller) => controller.close() });
-}
-
-/** Makes a closed stream one that was read. */
-export function spend(stream: ReadableStream<Uint8Array>): void {
-  stream.getReader().read().catch(ignore);
-}
-
-/** Takes the streams of the web too, whatever its types say. */
-const isDisturbed: (stream: ReadableStream<Uint8Array>) => boolean = Readable.isDisturbed as never;
-
-function ignore(): void {}
-
-function asSeen(error: Error, exchange: Exchange): Error {
-  return error === exchange.abortError ? asAbortError(error) : error;
 }

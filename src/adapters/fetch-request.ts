@@ -7,16 +7,8 @@
 import { method, rawHeaders } from "../cgi/environ.ts";
 import { absoluteUrl } from "../cgi/mount.ts";
 import type { Exchange } from "../server/exchange.ts";
-import {
-  asArrayBuffer,
-  asBytes,
-  asJson,
-  asText,
-  CAN_TELL,
-  closedStream,
-  RequestBody,
-  spend,
-} from "./fetch-body.ts";
+import { CAN_TELL, closedStream, spend } from "./body-stream.ts";
+import { asArrayBuffer, asBytes, asJson, asText, RequestBody } from "./fetch-body.ts";
 import type { FetchContext, FetchRuntime } from "./fetch-context.ts";
 import type { Convert } from "./gatherer.ts";
 import { remember } from "./side.ts";

@@ -6,7 +6,7 @@
  * `instanceof Response` holds either way. Node's own costs 17 µs, half of a small request.
  */
 import { isFieldName, isFieldValue } from "../cgi/response-head.ts";
-import { closedStream, spend } from "./fetch-body.ts";
+import { closedStream, spend } from "./body-stream.ts";
 import { LEAST_BYTES, takeMemory } from "./spare-memory.ts";
 
 let NativeResponse: typeof Response; // see makeLight

@@ -58,3 +58,8 @@ export function asAbortError(error: Error): DOMException {
   const shown = new DOMException(error.message, isLate ? "TimeoutError" : "AbortError");
   return Object.defineProperty(shown, "cause", { value: error, configurable: true, writable: true });
 }
+
+/** A failed input as the application sees it. */
+export function asSeen(error: Error, exchange: Exchange): Error {
+  return error === exchange.abortError ? asAbortError(error) : error;
+}
