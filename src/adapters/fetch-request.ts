@@ -4,12 +4,13 @@
  * the runtime's own Request is made only when something needs it (`clone()`, `formData()`, `new Request(request)`).
  * `instanceof Request` holds. Shaped as srvx's ServerRequest: `ip`, `runtime`, `waitUntil`.
  */
-import { method, rawHeaders } from "../cgi/environ.ts";
+import { method } from "../cgi/environ.ts";
 import { absoluteUrl } from "../cgi/mount.ts";
 import type { Exchange } from "../server/exchange.ts";
 import { CAN_TELL, closedStream, spend } from "./body-stream.ts";
 import { asArrayBuffer, asBytes, asJson, asText, RequestBody } from "./fetch-body.ts";
 import type { FetchContext, FetchRuntime } from "./fetch-context.ts";
+import { areUntouched, requestHeaders, unwrapHeaders, useNativeHeaders } from "./fetch-headers.ts";
 import type { Convert } from "./gatherer.ts";
 import { remember } from "./side.ts";
 
@@ -41,17 +42,7 @@ class LazyRequest {
     return this.#url;
   }
   get headers(): Headers {
-    if (this.#headers === undefined) {
-      const raw = rawHeaders(this.#exchange.params);
-      const headers = new Headers();
-      for (let at = 0; at < raw.length; at += 2) {
-        const name = raw[at]!;
-        // Deno would put a comma between cookies, where nothing takes them apart.
-        if (name === "cookie" && headers.has(name)) headers.set(name, `${headers.get(name)}; ${raw[at + 1]}`);
-        else headers.append(name, raw[at + 1]!);
-      }
-      this.#headers = headers;
-    }
+    this.#headers ??= requestHeaders(this.#exchange);
     return this.#headers;
   }
   get signal(): AbortSignal {
@@ -124,7 +115,7 @@ class LazyRequest {
   get current(): Request {
     const native = this.native;
     const headers = this.#headers;
-    if (headers === undefined) return native;
+    if (headers === undefined || areUntouched(headers)) return native;
     for (const name of [...native.headers.keys()]) if (!headers.has(name)) native.headers.delete(name);
     for (const [name, value] of headers) {
       // getSetCookie() of a request is a curiosity, but joining would change it.
@@ -134,7 +125,8 @@ class LazyRequest {
   }
 
   #makeNative(): Request {
-    const init: RequestInit = { method: this.method, headers: this.headers, signal: this.signal };
+    const headers = unwrapHeaders(this.headers);
+    const init: RequestInit = { method: this.method, headers, signal: this.signal };
     if (!hasBody(this.method)) {
       this.#hasNativeBody = true;
       return new NativeRequest(this.url, init);
@@ -203,6 +195,7 @@ export function useNatives(request: typeof Request, response: typeof Response): 
   NativeRequest = request;
   NativeResponse = response;
   Object.setPrototypeOf(LazyRequest.prototype, request.prototype);
+  useNativeHeaders(globalThis.Headers);
 }
 
 /** The Request for one exchange. */
