@@ -54,6 +54,7 @@ export class RequestBody {
 }
 
 class BodySink<T> implements InputSink {
+  readonly takesLoans = true; // all pieces are copied into one
   readonly #exchange: Exchange;
   readonly #gatherer: Gatherer<T>;
   readonly #resolve: (value: T) => void;

@@ -1,11 +1,11 @@
 // HOT
 /**
- * Pieces of a body put behind each other. Holds no more than a small multiple of what came: a piece pins the whole chunk
- * it was cut from, so all but a single one are copied.
+ * Pieces of a body put behind each other. Every piece is copied, and nothing of it is kept: it may be lent, and it would
+ * pin the whole chunk it was cut from.
  */
 import { announcedLength } from "../cgi/environ.ts";
 import type { Exchange } from "../server/exchange.ts";
-import { giveMemoryBack, takeMemory } from "./spare-memory.ts";
+import { giveMemoryBack, LEAST_BYTES, takeMemory } from "./spare-memory.ts";
 
 /** What is made of the whole. */
 export type Convert<T> = (bytes: Buffer) => T;
@@ -19,7 +19,6 @@ export class Gatherer<T> {
   readonly #convert: Convert<T>;
   readonly #keeps: boolean;
   readonly #announced: number;
-  #only: Uint8Array = NOTHING; // the first piece, while it is the only one
   #full: Buffer[] | undefined = undefined;
   #block: Buffer = NOTHING;
   #at = 0; // end of what is in the block
@@ -33,21 +32,6 @@ export class Gatherer<T> {
   }
 
   add(piece: Uint8Array): void {
-    if (this.#total === 0) {
-      this.#only = piece;
-      this.#total = piece.length;
-      return;
-    }
-    if (this.#only.length > 0) {
-      const first = this.#only;
-      this.#only = NOTHING;
-      this.#total = 0;
-      this.#copy(first);
-    }
-    this.#copy(piece);
-  }
-
-  #copy(piece: Uint8Array): void {
     let from = 0;
     if (piece.length > this.#block.length - this.#at) {
       from = this.#block.length - this.#at;
@@ -76,18 +60,23 @@ export class Gatherer<T> {
   }
 
   #take(size: number): Buffer {
-    return this.#keeps ? Buffer.allocUnsafeSlow(size) : takeMemory(size);
+    if (this.#keeps) return Buffer.allocUnsafeSlow(size);
+    return size < LEAST_BLOCK_BYTES ? Buffer.allocUnsafe(size) : takeMemory(size);
+  }
+
+  /** Of a small block the memory is Node's pool, which others have parts of. */
+  #giveBack(block: Buffer): void {
+    if (!this.#keeps && block.length >= LEAST_BYTES) giveMemoryBack(block);
   }
 
   /** Nothing more comes: converts the whole. */
   finish(): T {
     if (this.#full !== undefined) this.#join();
     if (this.#keeps) return this.#convert(this.#exact());
-    if (this.#only.length > 0) return this.#convert(this.#only as Buffer);
     try {
       return this.#convert(this.#block.subarray(0, this.#at));
     } finally {
-      giveMemoryBack(this.#block);
+      this.#giveBack(this.#block);
     }
   }
 
@@ -97,20 +86,19 @@ export class Gatherer<T> {
     for (const block of this.#full!) {
       whole.set(block, at);
       at += block.length;
-      if (!this.#keeps) giveMemoryBack(block);
+      this.#giveBack(block);
     }
     whole.set(this.#block.subarray(0, this.#at), at);
-    if (!this.#keeps) giveMemoryBack(this.#block);
+    this.#giveBack(this.#block);
     this.#full = undefined;
     this.#block = whole;
     this.#at = this.#total;
   }
 
   #exact(): Buffer {
-    const whole = this.#only.length > 0 ? this.#only : this.#block;
-    if (whole === this.#block && this.#at === whole.length) return this.#block;
+    if (this.#total > 0 && this.#at === this.#block.length) return this.#block;
     const exact = Buffer.allocUnsafeSlow(this.#total);
-    exact.set(whole.subarray(0, this.#total));
+    exact.set(this.#block.subarray(0, this.#total));
     return exact;
   }
 }

@@ -345,7 +345,7 @@ export class Exchange implements RequestSink, InputHost, Settling {
     } else {
       this.#received += size;
     }
-    if (size > 0) this.stdin.push(this.#host.own(chunk, start, start + size));
+    if (size > 0) this.stdin.take(chunk, start, start + size, this.#host);
   }
 
   onStdinEnd(): void {

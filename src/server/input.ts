@@ -12,7 +12,9 @@
 
 /** Takes one input stream. What it throws fails the request, see {@link InputHost}. */
 export interface InputSink {
-  /** The next piece; the receiver owns it. */
+  /** Whether `onPiece` is done with a piece when it returns: it may then be lent memory that soon holds something else. */
+  readonly takesLoans?: boolean;
+  /** The next piece; the receiver owns it, unless it takes loans. */
   onPiece(piece: Buffer): void;
   onEnd(): void;
   /** The stream will not be complete. */
@@ -34,6 +36,11 @@ export interface InputHost {
   onQueued(change: number): void;
   /** The sink threw: one of the application's own listeners did. */
   onThrow(thrown: unknown): void;
+}
+
+/** Knows whether the bytes of a chunk must be copied to outlast the call they came with. */
+export interface ChunkOwner {
+  own(chunk: Buffer, start: number, end: number): Buffer;
 }
 
 export class Input {
@@ -89,6 +96,12 @@ export class Input {
   /** The application wants no more for now. */
   pause(): void {
     this.#flowing = false;
+  }
+
+  /** `chunk[start..end)` has arrived: lent, if it goes at once to who takes loans, and else what `owner` makes of it. */
+  take(chunk: Buffer, start: number, end: number, owner: ChunkOwner): void {
+    const isLent = this.#flowing && this.#queuedBytes === 0 && this.#sink?.takesLoans === true;
+    this.push(isLent ? chunk.subarray(start, end) : owner.own(chunk, start, end));
   }
 
   /** A piece has arrived, owned by us. */
