@@ -175,8 +175,7 @@ function pushChecked(headers: string[], name: string, value: string): void {
 const STRAY_NAME = /^(?:REDIRECT_)*(?:(?:X[-_])?HTTP_AUTHORIZATION|Authorization)$/;
 
 /** Undefined for one that must not be believed, cannot be a header, or is none. */
-function readHeaderParam(slice: string): HeaderParam | undefined {
-  const param = asPropertyName(slice);
+function readHeaderParam(param: string, isKept: boolean): HeaderParam | undefined {
   if (!param.startsWith("HTTP_")) {
     if (param === "CONTENT_TYPE") return { param, name: "", kind: TYPE };
     if (param === "CONTENT_LENGTH") return { param, name: "", kind: LENGTH };
@@ -185,7 +184,9 @@ function readHeaderParam(slice: string): HeaderParam | undefined {
     const kind = param.startsWith("REDIRECT_") ? STRAY : param === "Authorization" ? STRAY_PLAIN : STRAY_X;
     return { param, name: "", kind };
   }
-  const name = asPropertyName(param.slice("HTTP_".length).toLowerCase().replaceAll("_", "-"));
+  const lower = param.slice("HTTP_".length).toLowerCase().replaceAll("_", "-");
+  // To make it takes longer than to use the other, once.
+  const name = isKept ? asPropertyName(lower) : lower;
   switch (name) {
     case "proxy": // httpoxy: an HTTP_PROXY in the environment of anything the application starts would be obeyed
     case "content-type": // nginx and Caddy send these beside CONTENT_*, where the web server's own word is

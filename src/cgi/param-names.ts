@@ -23,15 +23,16 @@ interface Entry<T> {
 export class ParamNames<T> {
   /** By first character: the third that must follow, 0 for any, -1 where no name with a meaning begins so. */
   readonly #thirds: number[] = new Array(256).fill(-1);
-  readonly #read: (name: string) => T | undefined;
+  readonly #read: (name: string, isKept: boolean) => T | undefined;
   readonly #entries: (Entry<T> | undefined)[] = new Array(SLOTS).fill(undefined);
   #size = 0;
 
   /**
    * @param prefixes what names with a meaning begin with, each with another character
-   * @param read what a name means; undefined for nothing. Must not keep the name, a slice of a request
+   * @param read what a name means; undefined for nothing. The meaning is kept, or else of use to one request only, and
+   * then the name is a slice of it
    */
-  constructor(prefixes: readonly string[], read: (name: string) => T | undefined) {
+  constructor(prefixes: readonly string[], read: (name: string, isKept: boolean) => T | undefined) {
     for (const prefix of prefixes) this.#thirds[prefix.charCodeAt(0)] = prefix.charCodeAt(2) || 0;
     this.#read = read;
   }
@@ -42,26 +43,28 @@ export class ParamNames<T> {
     const third = this.#thirds[text.charCodeAt(start)]!;
     if (third !== 0 && text.charCodeAt(start + 2) !== third) return undefined;
     const length = end - start;
+    // Names that are counted differ in their last characters.
     const mixed =
       length +
       31 * text.charCodeAt(end - 1) +
       7 * text.charCodeAt(start + (length >> 1)) +
-      131 * text.charCodeAt(end - (length >> 2) - 1);
+      131 * text.charCodeAt(length > 1 ? end - 2 : start) +
+      521 * text.charCodeAt(length > 2 ? end - 3 : start);
     for (let step = 0; step < MAX_STEPS; step++) {
       const slot = (mixed + step) % SLOTS;
       const entry = this.#entries[slot];
       if (entry === undefined) return this.#learn(text.slice(start, end), slot);
       if (entry.name.length === length && text.startsWith(entry.name, start)) return entry.meaning;
     }
-    return this.#read(text.slice(start, end));
+    return this.#read(text.slice(start, end), false);
   }
 
-  #learn(name: string, slot: number): T | undefined {
-    const meaning = this.#read(name);
-    if (this.#size < MAX_NAMES && name.length <= MAX_NAME) {
-      this.#size++;
-      this.#entries[slot] = { name: asPropertyName(name), meaning }; // a copy: a slice would keep the whole request
-    }
+  #learn(slice: string, slot: number): T | undefined {
+    if (this.#size === MAX_NAMES || slice.length > MAX_NAME) return this.#read(slice, false);
+    const name = asPropertyName(slice); // a copy: a slice would keep the whole request
+    const meaning = this.#read(name, true);
+    this.#size++;
+    this.#entries[slot] = { name, meaning };
     return meaning;
   }
 }

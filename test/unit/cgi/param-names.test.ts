@@ -53,6 +53,15 @@ describe("what names of parameters mean", () => {
     }
   });
 
+  it("is read once for names that are counted", () => {
+    const { names, read } = upperNames();
+    const counted = Array.from({ length: 400 }, (_, index) => `BXFILL${index}`);
+    for (let round = 0; round < 3; round++) {
+      for (const name of counted) expect(find(names, name)).toBe(name);
+    }
+    expect(read).toEqual(counted);
+  });
+
   it("is known whether or not there is room to remember it", () => {
     const { names, read } = upperNames();
     const many = Array.from({ length: 2000 }, (_, index) => `B${index}`);
