@@ -36,6 +36,7 @@ const ASKING = [
   "nginx-sites",
   "offload",
   "php-fpm",
+  "python-wsgi",
   "roles",
   "server-failures",
   "shared-hosting",

@@ -1,0 +1,3 @@
+from postern_wsgi import WSGIServer
+
+__all__ = ["WSGIServer"]
