@@ -90,7 +90,7 @@ class AppFailed(Exception):
 # The mount: SCRIPT_NAME and PATH_INFO -------------------------------------------------------------------------------
 #
 # The rules of src/cgi/mount.ts and mount-rules.ts, which say where each was seen. All text is latin-1, a character a
-# byte. The same recordings and tables of every web server are held against both (test/python/mount.test.ts).
+# byte. The same recordings and tables of every web server are held against both (test/unit/python/agreement.test.ts).
 
 _ESCAPE = re.compile("%([0-9A-Fa-f]{2})")
 _UNSAFE = re.compile(r"[^A-Za-z0-9\-._~!$&'()*+,;=:@/]")
@@ -1854,14 +1854,21 @@ def _address_list(entries):
     return allows
 
 
+_OF_PYTHON = re.compile(r"/(?:importlib/\w+|runpy)\.py\Z")
+
+
 def _traceback():
-    """The exception being handled, without the frames of this file at its top."""
+    """The exception being handled, without the frames at its top that are this file's or the import system's."""
     import traceback
 
     kind, error, tb = sys.exc_info()
-    while tb is not None and tb.tb_frame.f_code.co_filename == __file__ and tb.tb_next is not None:
+    while tb is not None and tb.tb_next is not None and _is_ours(tb.tb_frame.f_code.co_filename):
         tb = tb.tb_next
     return "".join(traceback.format_exception(kind, error, tb)).rstrip()
+
+
+def _is_ours(file):
+    return file == __file__ or file.startswith("<frozen ") or bool(_OF_PYTHON.search(file))
 
 
 def frames_of(thread, depth):
@@ -1914,9 +1921,13 @@ class AppName:
         self.text = text
         self.folder, base = os.path.split(text)
         self.file = self.module = self.attribute = None
-        found = re.match(r"(.+\.(?:py|wsgi|fcgi)):([A-Za-z_][\w.]*(?:\(\))?)\Z", base)
-        if found is not None and not os.path.exists(text):
-            self.file, self.attribute = os.path.join(self.folder, found.group(1)), found.group(2)
+        found = re.match(r"(.+\.(py|wsgi|fcgi)):([A-Za-z_][\w.]*(?:\(\))?)\Z", base)
+        # mysite.wsgi:application is a module in a package, unless there is a file of that name.
+        is_file = found is not None and (
+            found.group(2) == "py" or os.path.exists(os.path.join(self.folder, found.group(1)))
+        )
+        if is_file and not os.path.exists(text):
+            self.file, self.attribute = os.path.join(self.folder, found.group(1)), found.group(3)
         elif ":" in base and not os.path.exists(text):
             self.module, _, self.attribute = base.partition(":")
         else:

@@ -1,8 +1,9 @@
-/** The lockfile is good for every machine, not only for the one it was written on. */
+/** What is in the package; and that the lockfile is good for every machine, not only for the one it was written on. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { repositoryRoot } from "./support/paths.ts";
+import { run } from "./support/process.ts";
 
 interface LockEntry {
   readonly version: string;
@@ -13,6 +14,23 @@ interface LockEntry {
 const lock = JSON.parse(readFileSync(join(repositoryRoot, "package-lock.json"), "utf8")) as {
   readonly packages: Readonly<Record<string, LockEntry>>;
 };
+
+describe("the package", () => {
+  it("holds the Python worker and what stands in for flup, and nothing that Python has left beside them", async () => {
+    const { stdout } = await run("npm", ["pack", "--dry-run", "--json", "--ignore-scripts"], {
+      cwd: repositoryRoot,
+      timeoutMs: 30_000,
+    });
+    const [{ files }] = JSON.parse(stdout) as [{ readonly files: readonly { readonly path: string }[] }];
+    const python = files.map(({ path }) => path).filter((path) => path.startsWith("python/"));
+    expect(python.sort()).toEqual([
+      "python/flup/__init__.py",
+      "python/flup/server/__init__.py",
+      "python/flup/server/fcgi.py",
+      "python/postern_wsgi.py",
+    ]);
+  });
+});
 
 describe("package-lock.json", () => {
   // npm leaves out what its registry does not have, such as binaries for other systems, and `npm ci` then refuses

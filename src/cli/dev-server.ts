@@ -64,6 +64,12 @@ export class DevServer {
     if (program.kind !== "app") {
       throw new SettingError("ERR_POSTERN_BAD_SETTING", "postern dev runs an application, not a command");
     }
+    if (program.language === "python") {
+      throw new SettingError(
+        "ERR_POSTERN_BAD_SETTING",
+        "postern dev runs JavaScript; for Python use the framework's own server (flask run --debug)",
+      );
+    }
     this.#options = options;
     this.#file = program.file;
     this.#folder = chdir;

@@ -44,6 +44,12 @@ export async function serveHere(
       "a command cannot run in this process: leave --workers 0 out",
     );
   }
+  if (pool.program.language === "python") {
+    throw new SettingError(
+      "ERR_POSTERN_BAD_SETTING",
+      "an application in Python cannot run in this process, which is JavaScript's: leave --workers 0 out",
+    );
+  }
   let handler: Handler = unloaded;
   const handle: Handler = (exchange) => handler(exchange);
   // Made before the application is loaded, so that a mistake in a setting is told first.

@@ -51,6 +51,8 @@ export function checkPool(
         `a command gets one socket, and bind names ${pool.bind.length}: ${listBind(pool)}; name one, or make a pool for each`,
       );
     }
+  } else if (pool.program.language === "python") {
+    checkPython(pool, said, wrong);
   } else if (pool.static !== undefined && pool.http === undefined) {
     wrong(`${said("static", pool.static)} needs http: behind a web server, let that serve the files`);
   }
@@ -81,6 +83,23 @@ export function checkPool(
       if (!(error instanceof SettingError)) throw error;
       wrong(error.message);
     }
+  }
+}
+
+/** What only JavaScript workers can do, and somebody would rely on. */
+function checkPython(
+  pool: PoolSettings,
+  said: (name: string, value: unknown) => string,
+  wrong: (message: string) => void,
+): void {
+  const remedies = {
+    http: "put a web server or postern/gateway before an application in Python",
+    wsHttp: "WSGI has no WebSockets",
+    trustProxy: "in Python let werkzeug's ProxyFix (Django: SECURE_PROXY_SSL_HEADER) read X-Forwarded-*",
+  } as const;
+  for (const [name, remedy] of Object.entries(remedies)) {
+    const value = pool[name as keyof typeof remedies];
+    if (value !== undefined) wrong(`${said(name, value)} is for JavaScript applications: ${remedy}`);
   }
 }
 
@@ -143,7 +162,9 @@ function addressesOf(pool: PoolSettings): readonly string[] {
 /** What has no effect where it stands, or is probably not meant so. */
 export function notesOn(pool: PoolSettings, given: Layer, uid: number): string[] {
   const notes: string[] = [];
-  for (const [name, { pm, isForApps, kind }] of Object.entries(POOL_SETTINGS)) {
+  const isPython = pool.program.kind === "app" && pool.program.language === "python";
+  for (const [name, setting] of Object.entries(POOL_SETTINGS)) {
+    const { pm, isForApps, kind } = setting;
     const from = given.get(name);
     if (kind.placeholder === "time" && isLikeMs(from?.written)) {
       notes.push(
@@ -158,6 +179,12 @@ export function notesOn(pool: PoolSettings, given: Layer, uid: number): string[]
     }
     if (isForApps && pool.program.kind === "command" && name !== "http" && name !== "static") {
       notes.push(`pool ${pool.name}: ${name} (${from.origin}) has no effect on a command`);
+    }
+    if (isPython && isForApps && !setting.isForPython && !["http", "trustProxy", "wsHttp"].includes(name)) {
+      notes.push(`pool ${pool.name}: ${name} (${from.origin}) has no effect on an application in Python`);
+    }
+    if (!isPython && setting.isPythonOnly) {
+      notes.push(`pool ${pool.name}: ${name} (${from.origin}) has no effect but on an application in Python`);
     }
   }
   const { requestTerminateTimeoutMs: most, requestSlowlogTimeoutMs: slow } = pool;

@@ -6,7 +6,8 @@
 /** What the workers of a pool run: one of the two. */
 export interface ProgramInput {
   /**
-   * The file that exports the application. On the command line: `postern serve FILE`. @default none
+   * The application. JavaScript: the file that exports it. Python: `package.module:name`, or a file such
+   * as `app.py`. On the command line: `postern serve FILE`. @default none
    */
   app?: string | undefined;
   /**
@@ -132,7 +133,7 @@ export interface RequestsInput {
   queueTimeout?: number | string | undefined;
   /** How long one request may take. Then its worker is replaced. @default `0` */
   requestTerminateTimeout?: number | string | undefined;
-  /** A request that takes longer is logged with the JavaScript stack of its worker. @default `0` */
+  /** A request that takes longer is logged with the stack of its worker. @default `0` */
   requestSlowlogTimeout?: number | string | undefined;
   /** Lines of that stack at most. @default `20` */
   requestSlowlogTraceDepth?: number | undefined;
@@ -216,6 +217,20 @@ export interface ProcessInput {
   nodeArgs?: string | readonly string[] | undefined;
 }
 
+/** Of an application in Python. */
+export interface PythonInput {
+  /**
+   * The Python that runs the application: a program, or the folder of a virtual environment.
+   * @default `.venv` or `venv` beside the application, else `python3`
+   */
+  python?: string | undefined;
+  /**
+   * Requests one worker works on at once, each in a thread. 1 for an application that is not
+   * thread-safe. @default `8`
+   */
+  threads?: number | undefined;
+}
+
 /** What becomes of the output of workers. */
 export interface OutputInput {
   /**
@@ -236,6 +251,7 @@ export interface PoolInput
     RequestsInput,
     UrlsInput,
     ProcessInput,
+    PythonInput,
     OutputInput {}
 
 /** The settings of the manager itself. */

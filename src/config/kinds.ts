@@ -115,6 +115,17 @@ export const path: Kind = single("path", "string", "a path", (value, { folder })
   isPath(value) ? absolute(value, folder) : undefined,
 );
 
+/** A program: a path, made absolute, or a name that is looked up in PATH. */
+export const program: Kind = single(
+  "program",
+  "string",
+  "a path, or the name of a program",
+  (value, { folder }) => {
+    if (!isPath(value)) return undefined;
+    return value.includes("/") ? absolute(value, folder) : value;
+  },
+);
+
 /** A path, made absolute, or `-`: standard output. */
 export const pathOrOutput: Kind = single(
   "path",

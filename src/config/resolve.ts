@@ -2,6 +2,7 @@
 import { basename, dirname, join } from "node:path";
 import type { Kind, ValueSource } from "./kinds.ts";
 import { absolute, nameOfFolder, runFolder } from "./places.ts";
+import { isPythonApp } from "./python-app.ts";
 import { MANAGER_SETTINGS, POOL_SETTINGS, type Scope, settingsOf } from "./settings.ts";
 import { type Given, type Layer, Rank } from "./sources.ts";
 import type { ManagerSettings, PoolSettings, ProcessManagement, Program } from "./types.ts";
@@ -77,7 +78,7 @@ export function resolveManager(
 /** What the workers run; undefined when nobody said. */
 export function programOf(given: Layer): Program | undefined {
   const file = given.get("app")?.value as string | undefined;
-  if (file !== undefined) return { kind: "app", file };
+  if (file !== undefined) return { kind: "app", file, ...(isPythonApp(file) && { language: "python" }) };
   const command = given.get("command")?.value as readonly string[] | undefined;
   return command === undefined ? undefined : { kind: "command", command };
 }

@@ -22,6 +22,10 @@ export interface Setting {
   readonly canBeOff?: true;
   /** Means nothing for a pool whose workers are a foreign program. */
   readonly isForApps?: true;
+  /** One of those that also means something for an application in Python. */
+  readonly isForPython?: true;
+  /** Means nothing but for an application in Python. */
+  readonly isPythonOnly?: true;
   /** The ways of `pm` it means something for; all when absent. */
   readonly pm?: "dynamic" | "ondemand";
 }

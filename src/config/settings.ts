@@ -7,7 +7,7 @@ import type { ManagerInput, PoolInput } from "./define.ts";
 import type { Section, Setting } from "./setting.ts";
 import { MANAGER_TABLE } from "./table-manager.ts";
 import { LISTENING_TABLE, PROGRAM_TABLE, REQUESTS_TABLE, URLS_TABLE } from "./table-serving.ts";
-import { LIFETIME_TABLE, OUTPUT_TABLE, PROCESS_TABLE, WORKERS_TABLE } from "./table-workers.ts";
+import { LIFETIME_TABLE, OUTPUT_TABLE, PROCESS_TABLE, PYTHON_TABLE, WORKERS_TABLE } from "./table-workers.ts";
 
 export type Scope = "manager" | "pool";
 
@@ -21,6 +21,7 @@ export const POOL_SETTINGS: Readonly<Record<keyof PoolInput, Setting>> = {
   ...REQUESTS_TABLE,
   ...URLS_TABLE,
   ...PROCESS_TABLE,
+  ...PYTHON_TABLE,
   ...OUTPUT_TABLE,
 };
 
@@ -34,6 +35,7 @@ export const SECTIONS: readonly Section[] = [
   { title: "Requests", settings: REQUESTS_TABLE },
   { title: "URLs and errors", settings: URLS_TABLE },
   { title: "The process", settings: PROCESS_TABLE },
+  { title: "Python", settings: PYTHON_TABLE, intro: "For applications in Python: [python.md](python.md)." },
   { title: "Output", settings: OUTPUT_TABLE },
 ];
 

@@ -1,5 +1,5 @@
 /** The settings of a pool about its workers: how many, how long they live, as what they run, and their output. */
-import type { LifetimeInput, OutputInput, ProcessInput, WorkersInput } from "./define.ts";
+import type { LifetimeInput, OutputInput, ProcessInput, PythonInput, WorkersInput } from "./define.ts";
 import {
   account,
   choice,
@@ -10,6 +10,7 @@ import {
   octal,
   path,
   paths,
+  program,
   size,
   variables,
   words,
@@ -19,6 +20,8 @@ import type { Setting } from "./setting.ts";
 
 /** More workers than this is a slip of the finger. */
 const MOST_WORKERS = 10_000;
+/** Far beyond what one interpreter has use for. */
+const MOST_THREADS = 256;
 const OFF = "; or 0 for off";
 
 export const WORKERS_TABLE: Readonly<Record<keyof WorkersInput, Setting>> = {
@@ -82,6 +85,7 @@ export const LIFETIME_TABLE: Readonly<Record<keyof LifetimeInput, Setting>> = {
     kind: count(0, 1_000_000_000),
     standard: 0,
     isForApps: true,
+    isForPython: true,
     fpm: "pm.max_requests",
     doc: "A worker is replaced after about this many requests; 0 is never.",
   },
@@ -94,6 +98,7 @@ export const LIFETIME_TABLE: Readonly<Record<keyof LifetimeInput, Setting>> = {
     kind: duration(OFF),
     standard: "30s",
     isForApps: true,
+    isForPython: true,
     doc: "A worker whose event loop stands still this long is stuck: its stack is logged, and it is replaced.",
   },
   readyTimeout: {
@@ -175,6 +180,21 @@ export const PROCESS_TABLE: Readonly<Record<keyof ProcessInput, Setting>> = {
     kind: words,
     isForApps: true,
     doc: "Flags for node itself, such as `--max-old-space-size=256`.",
+  },
+};
+
+export const PYTHON_TABLE: Readonly<Record<keyof PythonInput, Setting>> = {
+  python: {
+    kind: program,
+    isPythonOnly: true,
+    computed: "`.venv` or `venv` beside the application, else `python3`",
+    doc: "The Python that runs the application: a program, or the folder of a virtual environment.",
+  },
+  threads: {
+    kind: count(1, MOST_THREADS),
+    standard: 8,
+    isPythonOnly: true,
+    doc: "Requests one worker works on at once, each in a thread. 1 for an application that is not thread-safe.",
   },
 };
 

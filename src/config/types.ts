@@ -23,9 +23,12 @@ export interface ManagerSettings {
   readonly processMax: number;
 }
 
-/** What runs in the workers of a pool: a JavaScript application, or a FastCGI program in any language. */
+/**
+ * What runs in the workers of a pool: an application, or a FastCGI program in any language. An application is JavaScript's
+ * unless its language is told; of one in Python `file` may be a folder, a module in it and a name: `/srv/shop/shop:app`.
+ */
 export type Program =
-  | { readonly kind: "app"; readonly file: string }
+  | { readonly kind: "app"; readonly file: string; readonly language?: "python" }
   | { readonly kind: "command"; readonly command: readonly string[] };
 
 /** Settings of one pool, resolved. Times in ms (0 is off), sizes in bytes (0 is off), paths absolute. */
@@ -104,6 +107,10 @@ export interface PoolSettings {
   readonly rlimitFiles: number | undefined;
   /** Flags for node itself, such as --max-old-space-size=256. */
   readonly nodeArgs: readonly string[];
+  /** The Python that runs a Python application: a program, or a virtual environment. Undefined: looked for. */
+  readonly python: string | undefined;
+  /** Threads of a worker that runs a Python application. */
+  readonly threads: number;
 
   /** Log what workers write to stdout and stderr. Otherwise it is discarded. */
   readonly catchWorkersOutput: boolean;

@@ -29,7 +29,10 @@ const CHECK_MS = 5000;
 export function bootReason(text: string, file: string): string {
   const folder = dirname(file);
   const name = basename(file);
-  const said = text.replace(/^application \S+ could not be loaded:\n/, "").replace(/^application \S+: /, "");
+  const said = text
+    .replace(/^application \S+ could not be loaded:\n/, "")
+    .replace(/^application \S+: /, "")
+    .replace(/^ *File "([^"\n]+)", line (\d+).*$/gm, "$1:$2"); // Python's way
   const lines = said.split("\n").filter((line) => line.trim() !== "");
   const first = lines.find((line) => /^\w*Error\b.*:/.test(line)) ?? lines[0] ?? "it could not be started";
   const place = firstPlace(said, folder);

@@ -101,6 +101,8 @@ export interface WorkerSettings {
   readonly failure: BootFailure | undefined;
   /** For whoever works on the application. */
   readonly dev: DevSettings | undefined;
+  /** For a worker in Python. */
+  readonly python?: { readonly threads: number; readonly slowDepth: number };
 }
 
 /** Of a worker of `postern dev`. */

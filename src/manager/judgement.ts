@@ -3,7 +3,7 @@ import type { PoolSettings } from "../config/types.ts";
 import type { RequestSnapshot } from "../status/snapshot.ts";
 import type { Failed } from "./channel.ts";
 import { type StuckWorker, stackOf } from "./watchdog.ts";
-import type { SlowReport, WorkerEnd } from "./worker-sink.ts";
+import type { Launching, SlowReport, WorkerEnd } from "./worker-sink.ts";
 
 /** Workers tell about themselves every second. One that has not for this long counts as busy, ms. */
 export const SILENT_MS = 2500;
@@ -31,7 +31,7 @@ export function judgeSilence(
 
 /** Looks into a silent worker. @param about `known`: the requests that its scoreboard shows */
 export async function examine(
-  worker: StuckWorker,
+  worker: StuckWorker & { readonly readStack: Launching["readStack"] | undefined },
   about: {
     readonly silentMs: number;
     readonly isStuck: boolean;
@@ -44,10 +44,20 @@ export async function examine(
   const explain = (text: string): void => {
     why = text;
   };
-  const stack = await stackOf(worker, { deadlineMs: STACK_MS, depth, explain });
+  const options = { deadlineMs: STACK_MS, depth, explain };
+  const stack = await (worker.readStack?.(worker.pid, options) ?? stackOf(worker, options));
   // The worker's own list is exact; the scoreboard's is there also when the worker cannot be asked.
   const requests = stack?.requests?.length ? stack.requests : known;
   return { isStuck, silentMs, requests, frames: stack?.frames, why };
+}
+
+/** Why a worker may not have become ready in time. */
+export function notReady(timeoutMs: number, { readStack }: Pick<Launching, "readStack">): string {
+  const reasons =
+    readStack === undefined
+      ? "a top-level await that does not settle, a file that exports nothing and does not listen either"
+      : "a server of its own that it starts (app.run()), a lock or connection that it waits for";
+  return `the application was not ready within ${timeoutMs} ms (readyTimeout): ${reasons}, or work that takes longer`;
 }
 
 /** A limit, up to a tenth less: workers that were started together are not replaced together. */

@@ -17,6 +17,8 @@ import { withholdCompileCache } from "./compile-cache.ts";
 import { workerEnvironment } from "./environment.ts";
 import { type LaunchTools, planLaunch } from "./preamble.ts";
 import { findProgram } from "./programs.ts";
+import { pythonCommand } from "./python.ts";
+import { pythonStackOf } from "./python-stack.ts";
 import { ScoreboardFile } from "./scoreboard.ts";
 import { frontOptions, serverOptions } from "./server-options.ts";
 import type { Launching } from "./worker-sink.ts";
@@ -53,20 +55,24 @@ export function launchWorker(context: LaunchContext, id: number, generation: num
 function launchApp(context: LaunchContext, file: string, id: number, generation: number): Launching {
   const { sockets, http, wsHttp } = context;
   // The worker's own standard output is the application's.
-  const output = context.pool.accessLog === "-" ? openStandardOutput() : undefined;
+  const output =
+    context.pool.accessLog === "-" && !isPythonWorker(context) ? openStandardOutput() : undefined;
   const logFd = FIRST_SOCKET_FD + [...sockets, http, wsHttp].filter((socket) => socket !== undefined).length;
   const pool = output === undefined ? context.pool : { ...context.pool, accessLog: `fd:${logFd}` };
   const own = workerEnvironment(pool, context.env);
   const isAnother = pool.user !== undefined || pool.group !== undefined;
-  const env = {
+  const env: Record<string, string> = {
     ...(isAnother ? withholdCompileCache(own) : own),
     POSTERN_POOL: pool.name,
     POSTERN_WORKER: String(id),
     ...(context.dev !== undefined && LOADED_FILES),
   };
   const { rlimitFiles } = pool;
-  const node = [process.execPath, ...pool.nodeArgs, "--inspect-port=127.0.0.1:0", WORKER_PROGRAM];
-  const launch = planLaunch(node, rlimitFiles === undefined ? {} : { rlimitFiles }, context.tools);
+  const isPython = isPythonWorker(context);
+  const command = isPython
+    ? pythonCommand(pool, file, env["PATH"])
+    : [process.execPath, ...pool.nodeArgs, "--inspect-port=127.0.0.1:0", WORKER_PROGRAM];
+  const launch = planLaunch(command, rlimitFiles === undefined ? {} : { rlimitFiles }, context.tools);
   // Not as descriptor 0: libuv makes 0 to 2 blocking in a child, and with that every worker's accept(2), since they
   // all share the one open socket (docs/adr/0013).
   const extra = [...sockets, http, wsHttp].filter((socket) => socket !== undefined);
@@ -96,6 +102,7 @@ function launchApp(context: LaunchContext, file: string, id: number, generation:
     frontFolder,
     failure: context.failure,
     dev: context.dev,
+    ...(isPython && { python: { threads: pool.threads, slowDepth: pool.requestSlowlogTraceDepth } }),
   };
   const start: ToWorker = { type: "start", settings };
   const scoreboard = new ScoreboardFile();
@@ -118,12 +125,18 @@ function launchApp(context: LaunchContext, file: string, id: number, generation:
     address: undefined,
     start,
     scoreboard,
+    ...(isPython && { readStack: (pid, options) => pythonStackOf(pid, scoreboard, options) }),
     cleanUp(): void {
       scoreboard.close();
       output?.close();
       if (frontFolder !== undefined) rmSync(frontFolder, { recursive: true, force: true });
     },
   };
+}
+
+/** What answers in the place of an application is JavaScript. */
+function isPythonWorker({ pool: { program }, failure }: LaunchContext): boolean {
+  return program.kind === "app" && program.language === "python" && failure === undefined;
 }
 
 function probes({

@@ -59,21 +59,26 @@ export class PoolLog {
   slow(pid: number, { isStuck, silentMs, requests, frames, why }: SlowReport): void {
     const fields = { pool: this.#settings.name, pid };
     const seconds = (silentMs / 1000).toFixed(1);
+    const { program } = this.#settings;
+    const isPython = program.kind === "app" && program.language === "python";
+    const what = isPython ? "the interpreter of a worker" : "the event loop of a worker";
     const loggers = isStuck ? new Set([this.#host.logger, this.#slowLogger]) : [this.#slowLogger];
     for (const logger of loggers) {
       const level = isStuck ? "error" : "warn";
       logger[level](
         fields,
         isStuck
-          ? `the event loop of a worker has stood still for ${seconds} s: it is replaced`
-          : `the event loop of a worker has stood still for ${seconds} s`,
+          ? `${what} has stood still for ${seconds} s: it is replaced`
+          : `${what} has stood still for ${seconds} s`,
       );
       this.#list(logger, level, isStuck ? "request in the stuck worker" : "slow request", pid, requests);
       if (frames === undefined) {
         logger[level]({ pid }, `    there is no stack: ${why}`);
       }
-      if (frames?.length === 0)
-        logger[level]({ pid }, "    its event loop turns again; it waits for something");
+      if (frames?.length === 0) {
+        const turns = isPython ? "it runs again" : "its event loop turns again";
+        logger[level]({ pid }, `    ${turns}; it waits for something`);
+      }
       for (const frame of frames ?? []) {
         logger[level]({ pid }, `    ${frame.startsWith("…") ? "" : "at "}${frame}`);
       }

@@ -20,6 +20,8 @@ const SLOT_BYTES = 1024;
 /** More requests at once than this are served and not listed. */
 const SLOTS = 256;
 const URL_CHARACTERS = 800;
+/** Further stacks of a worker that was looked into so often are not read. */
+const BEHIND_BYTES = 1_048_576;
 const FREE = new Uint8Array(1);
 
 /** A memory file system, where there is one: a write costs the same, and no disk is ever touched. */
@@ -137,6 +139,17 @@ export class ScoreboardFile {
       if (one !== undefined) found.push(one);
     }
     return found.sort((a, b) => a.startedAt - b.startedAt);
+  }
+
+  /** What a Python worker wrote behind the slots: the stacks of its threads. */
+  readBehind(): string {
+    if (!this.#isOpen) return "";
+    const behind = Buffer.alloc(BEHIND_BYTES);
+    try {
+      return behind.toString("utf8", 0, readSync(this.fd, behind, 0, behind.length, SLOT_BYTES * SLOTS));
+    } catch {
+      return "";
+    }
   }
 
   close(): void {

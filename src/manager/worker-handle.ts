@@ -15,7 +15,7 @@ import type { RequestSnapshot, WorkerSnapshot, WorkerStage } from "../status/sna
 import { type Beat, Channel, type Failed, type FromWorker, readFromWorker } from "./channel.ts";
 import { stopWhenIdle } from "./gentle-stop.ts";
 import { InspectorUrl } from "./inspector.ts";
-import { describeEnd, examine, jittered, judgeSilence, SILENT_MS } from "./judgement.ts";
+import { describeEnd, examine, jittered, judgeSilence, notReady, SILENT_MS } from "./judgement.ts";
 import { startProcess } from "./launch.ts";
 import { type Capture, captureLines, OutputTail } from "./output.ts";
 import type { RetireReason, WorkerView } from "./pool.ts";
@@ -43,7 +43,7 @@ export class WorkerHandle implements KnownWorker {
   readonly #child: ChildProcess;
   readonly #channel: Channel | undefined;
   readonly #scoreboard: ScoreboardFile | undefined;
-  readonly #cleanUp: () => void;
+  readonly #launching: Launching;
   readonly #tail = new OutputTail();
   readonly #inspector = new InspectorUrl();
   readonly #maxRequests: number;
@@ -79,7 +79,7 @@ export class WorkerHandle implements KnownWorker {
     this.#bornAt = now();
     this.#beatAt = this.#bornAt;
     this.#scoreboard = launching.scoreboard;
-    this.#cleanUp = launching.cleanUp;
+    this.#launching = launching;
     this.#address = launching.address;
     // Not all at once: workers that were started together would otherwise be replaced together.
     this.#maxRequests = jittered(settings.maxRequests);
@@ -289,10 +289,7 @@ export class WorkerHandle implements KnownWorker {
   }
 
   #onNotReady(timeoutMs: number): void {
-    this.#blame(
-      "app",
-      `the application was not ready within ${timeoutMs} ms (readyTimeout): a top-level await that does not settle, a file that exports nothing and does not listen either, or work that takes longer`,
-    );
+    this.#blame("app", notReady(timeoutMs, this.#launching));
     this.#signal("SIGKILL", true);
   }
 
@@ -300,7 +297,7 @@ export class WorkerHandle implements KnownWorker {
 
   #examine(silentMs: number, isStuck: boolean): Promise<SlowReport> {
     const { requestSlowlogTraceDepth: depth } = this.#settings;
-    const worker = { pid: this.pid, inspector: this.#inspector };
+    const worker = { pid: this.pid, inspector: this.#inspector, readStack: this.#launching.readStack };
     return examine(worker, { silentMs, isStuck, depth, known: this.#requests() });
   }
 
@@ -362,7 +359,7 @@ export class WorkerHandle implements KnownWorker {
       for (const pipe of [this.#child.stdout, this.#child.stderr]) pipe?.destroy();
       this.#clearTimers();
       this.#channel?.close();
-      this.#cleanUp();
+      this.#launching.cleanUp();
       const words = describeEnd(code, signal, this.#failure, this.#tail.lines);
       const isApp = words.isApp || (this.#failure === undefined && this.#channel === undefined);
       const isExpected = this.#isExpected;

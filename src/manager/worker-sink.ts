@@ -3,6 +3,7 @@ import type { PoolSettings } from "../config/types.ts";
 import type { RequestSnapshot } from "../status/snapshot.ts";
 import type { Beat, FromWorker } from "./channel.ts";
 import type { ScoreboardFile } from "./scoreboard.ts";
+import type { Stack, StackOptions } from "./watchdog.ts";
 
 /** Milliseconds that never jump back. */
 export type Clock = () => number;
@@ -36,6 +37,8 @@ export interface Launching {
   /** The first message, for a worker of ours. */
   readonly start: object | undefined;
   readonly scoreboard: ScoreboardFile | undefined;
+  /** How its stack is read while it stands still; by default as JavaScript's. */
+  readonly readStack?: (pid: number, options: StackOptions) => Promise<Stack | undefined>;
   /** Removes what was made for this one process. */
   cleanUp(): void;
 }

@@ -2,10 +2,12 @@
  * `postern serve app.js`: an application on FastCGI sockets, in supervised workers; or in this process, when whoever
  * started it is its manager already (a web server) or with `--workers 0`. Loads only what that needs: visitors wait.
  */
+import { resolve } from "node:path";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { Command } from "commander";
 import { SettingError } from "../../base/errors.ts";
 import { loadConfiguration } from "../../config/load.ts";
+import { isPythonApp } from "../../config/python-app.ts";
 import { BootGuard } from "../../manager/boot-guard.ts";
 import { answerFailure } from "../../server/boot-failure.ts";
 import { type AnswerOutput, canMoveStdout, claimStdout } from "../../server/claim-stdout.ts";
@@ -16,17 +18,20 @@ import { addSettings, type Flags, loadRequest } from "../settings-flags.ts";
 
 export function serveCommand(): Command {
   const command = new Command("serve")
-    .description("Serve an application (ESM, CommonJS or TypeScript) over FastCGI, in supervised workers.")
+    .description(
+      "Serve an application (JavaScript, TypeScript or Python) over FastCGI, in supervised workers.",
+    )
     .argument(
       "[file]",
-      "file that exports the application: (req, res) => …, { fetch }, an http.Server, … (default: what postern.config.* says)",
+      "file that exports the application: (req, res) => …, { fetch }, an http.Server, …; of Python app.py or module:name (default: what postern.config.* says)",
     );
   return addSettings(command).action(serve);
 }
 
 async function serve(file: string | undefined, flags: Flags): Promise<void> {
   const workers = flags["workers"] ?? process.env["POSTERN_WORKERS"];
-  const isHere = workers === "0" || (isStartedByWebServer() && !hasPool(flags));
+  const isPython = file !== undefined && isPythonApp(resolve(file));
+  const isHere = workers === "0" || (isStartedByWebServer() && !hasPool(flags) && !isPython);
   if (!isHere) {
     const { runManager } = await import("../run-manager.ts");
     exitSoon(await runManager(loadRequest(flags, { app: file })));

@@ -81,6 +81,8 @@ describe("defaults", () => {
       envFile: [],
       rlimitFiles: undefined,
       nodeArgs: [],
+      python: undefined,
+      threads: 8,
       catchWorkersOutput: true,
       decorateWorkersOutput: true,
     };
