@@ -809,6 +809,10 @@ class Exchange:
         self.is_bodyless = self.method == "HEAD" or code in (204, 304) or code < 200
         return self.write
 
+    def read_input(self, most):
+        # What the application has kept beyond its request must not reach into the connection's next one.
+        return self.connection.read_stdin(most) if self.connection.exchange is self else b""
+
     def write(self, data):
         if self.fields is None:
             raise AssertionError("write() was called before start_response()")
@@ -1484,6 +1488,9 @@ class Server:
         except Disconnected:
             self._close(connection)
             return
+        except Exception:  # a mistake of ours
+            self._close(connection)
+            raise
         connection.is_watched = True
         self._watch.watch(connection.fd)
 
@@ -1544,7 +1551,7 @@ class Server:
         environ = make_environ(params, more, target)
         length = environ.get("CONTENT_LENGTH")
         exchange.announced = -1 if length is None else int(length)
-        environ["wsgi.input"] = Input(exchange.connection.read_stdin)
+        environ["wsgi.input"] = Input(exchange.read_input)
         environ["wsgi.errors"] = self.host.errors(exchange)
         environ["wsgi.multithread"] = settings.threads > 1
         environ["wsgi.multiprocess"] = settings.is_multiprocess
@@ -1558,6 +1565,9 @@ class Server:
             connection.stdin_left = connection.padding_left = 0
             connection.stdin_ended = True
             connection.state = IDLE
+            if connection.pos == len(connection.buf):
+                connection.buf = b""
+                connection.pos = 0
             return True
         if is_whole and connection.pos == len(connection.buf) or not exchange.is_ended:
             self._close(connection)
@@ -2355,6 +2365,11 @@ class Worker(Host):
             if settings.get("umask") is not None:
                 os.umask(settings["umask"])
             become(settings.get("user"), settings.get("group"))
+            if not os.access(os.__file__, os.R_OK):
+                raise AppFailed(
+                    "setting user: user %s may not read the Python in %s; choose another with the setting python "
+                    "(--python)" % (settings.get("user"), sys.prefix)
+                )
             os.chdir(settings["chdir"])
         except (OSError, AppFailed) as error:
             self._fail("boot", str(error))

@@ -269,7 +269,7 @@ describeWithServer("python", "a WSGI application on our server for Python", () =
     const check = `import ast, sys
 tree = ast.parse(open(sys.argv[1]).read(), feature_version=(3, 8))
 print(sorted({name.split(".")[0] for node in ast.walk(tree) for name in ([one.name for one in node.names] if isinstance(node, ast.Import) else [node.module] if isinstance(node, ast.ImportFrom) else [])} - set(sys.stdlib_module_names)))`;
-    const { stdout } = await run(PYTHON, ["-c", check, file]);
+    const { stdout } = await run("/usr/bin/python3", ["-c", check, file]); // 3.10 knows its own modules
     expect(stdout).toBe("[]");
   });
 });

@@ -7,8 +7,8 @@ import { type Running, run, start } from "../process.ts";
 import { temporaryFolder } from "../temp.ts";
 import { waitFor } from "../wait.ts";
 
-/** Debian's, which has Debian's packages. */
-export const PYTHON = "/usr/bin/python3";
+/** Debian's, which has Debian's packages; or another version to try the worker with. */
+export const PYTHON: string = process.env["POSTERN_TEST_PYTHON"] ?? "/usr/bin/python3";
 /** Where our Python files are; PYTHONPATH for a file that was written for flup. */
 export const PYTHON_FOLDER: string = join(repositoryRoot, "python");
 export const WSGI_APP: string = join(repositoryRoot, "test", "support", "python", "wsgi_app.py");
