@@ -63,7 +63,9 @@ function frameOf({ functionName, url, lineNumber }) {
   const owner = ownerOf(url);
   const name = functionName === "" ? "(anonymous)" : functionName;
   const place =
-    url === "" ? "" : `${url.replace(/^.*\/(?=dist\/|node_modules\/|peers\/)/, "")}:${lineNumber + 1}`;
+    url === ""
+      ? ""
+      : `${url.replace(/^.*\/(?=dist\/|node_modules\/|peers\/|profile\/)/, "")}:${lineNumber + 1}`;
   return { key: `${name} ${place}`, name, place, owner };
 }
 
