@@ -2373,9 +2373,7 @@ class Worker(Host):
             os.chdir(settings["chdir"])
         except (OSError, AppFailed) as error:
             self._fail("boot", str(error))
-        for stream in (sys.stdout, sys.stderr):
-            if stream is not None and hasattr(stream, "reconfigure"):
-                stream.reconfigure(line_buffering=True, errors="backslashreplace")
+        sys.stdout, sys.stderr = _to_manager(1), _to_manager(2)
         os.environ.pop("HTTP_PROXY", None) if "REQUEST_METHOD" in os.environ else None
         try:
             if name.is_program:
@@ -2423,6 +2421,22 @@ class Worker(Host):
         self.tell(type="failed", stage=stage, message=message[:20000], isPlacePrinted=False)
         sys.stdout.flush()
         os._exit(EXIT_BOOT if stage == "boot" else EXIT_APP)
+
+
+class _ManagerPipe(io.FileIO):
+    """Standard output or error. Nobody reads it when the manager was killed, and no request may fail for that."""
+
+    def write(self, data):
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            return len(data)
+
+
+def _to_manager(fd):
+    pipe = io.BufferedWriter(_ManagerPipe(fd, "w", closefd=False))
+    encoding = getattr(sys.__stderr__, "encoding", None) or "utf-8"
+    return io.TextIOWrapper(pipe, encoding=encoding, errors="backslashreplace", line_buffering=True)
 
 
 def settings_of(start):

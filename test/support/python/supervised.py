@@ -59,6 +59,7 @@ def app(environ, start_response):
     if path == "/wait":
         print("waiting in %d" % os.getpid())
         wait_for(query["until"])
+        print("waited in %d" % os.getpid())
         return [b"waited in %d" % os.getpid()]
     if path == "/loop":
         print("looping in %d" % os.getpid())
