@@ -1953,12 +1953,21 @@ class AppName:
 def load_application(name):
     """Imports what was asked for. Raises AppFailed with a sentence for the operator."""
     sys.path.insert(0, name.folder or os.getcwd())
-    os.environ["FLASK_RUN_FROM_CLI"] = "true"  # Flask's app.run() leaves serving to whoever loads the file
+    keep_flask_from_serving()
     try:
         module = _import(name)
     finally:
-        os.environ.pop("FLASK_RUN_FROM_CLI", None)
+        _let_flask_serve()
     return _callable_of(module, name)
+
+
+def keep_flask_from_serving():
+    """While the file is loaded, Flask's app.run() leaves serving to whoever loads it."""
+    os.environ["FLASK_RUN_FROM_CLI"] = "true"
+
+
+def _let_flask_serve():
+    os.environ.pop("FLASK_RUN_FROM_CLI", None)
 
 
 def _import(name):
@@ -2065,6 +2074,7 @@ def run_program(name, serve):
     sys.path.insert(0, name.folder or os.getcwd())
     sys.argv[:] = [name.file]
     _stand_in_for_flup(serve)
+    keep_flask_from_serving()
     if not os.path.isfile(name.file):
         raise AppFailed("application %s: there is no file %s" % (name.shown, name.file))
     try:
@@ -2084,6 +2094,7 @@ def _stand_in_for_flup(serve):
 
     class Adopted(WSGIServer):
         def run(self):
+            _let_flask_serve()
             serve(self.application)
             return False
 
@@ -2557,6 +2568,7 @@ class WSGIServer(Host):
 
     def run(self):
         """Returns when it was told to end: True after HUP, as flup's does."""
+        _let_flask_serve()
         application = self.application
         if self._environ:
             extra, inner = self._environ, application

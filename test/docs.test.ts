@@ -123,7 +123,7 @@ describe("code blocks", () => {
       const wrong = commands.flatMap(({ at, words }) => {
         if (words[0] !== "npm") return [];
         const script = words[1] === "run" ? words[2] : words[1];
-        const own = ["ci", "init", "install", "pack", "pkg"];
+        const own = ["ci", "init", "install", "pack", "pkg", "root"];
         return script !== undefined && (own.includes(script) || scripts[script])
           ? []
           : [`${at} ${words.join(" ")}`];

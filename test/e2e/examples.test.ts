@@ -229,7 +229,10 @@ function testedElsewhere(): string[] {
   return [...named].map(([, project, name]) => project ?? name ?? "");
 }
 
-const blocks = readDocuments().flatMap((document) => document.blocks);
+// Those for Python applications are run by guide-python.test.ts.
+const blocks = readDocuments()
+  .filter(({ path }) => !path.startsWith("docs/guide-python"))
+  .flatMap((document) => document.blocks);
 
 for (const [language, server] of Object.entries(LANGUAGES)) {
   describeWithServer(server, `configurations of the documents for ${language}`, () => {

@@ -8,8 +8,9 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { built } from "../support/e2e/built.ts";
 import { makeSetting, type Setting, startDocumented } from "../support/e2e/documented.ts";
 import { childrenOf } from "../support/e2e/manager.ts";
+import { expectQuoted, readQuoting } from "../support/e2e/quoted.ts";
 import { request } from "../support/http.ts";
-import { type CodeBlock, readDocument } from "../support/markdown.ts";
+import type { CodeBlock } from "../support/markdown.ts";
 import { repositoryRoot } from "../support/paths.ts";
 import { freePort } from "../support/ports.ts";
 import { run, type StartOptions, start } from "../support/process.ts";
@@ -22,15 +23,10 @@ const CLI = join(repositoryRoot, "dist", "cli", "main.js");
 const NODE = dirname(process.execPath);
 const SOON = { timeoutMs: 30_000 };
 const LONG = { timeout: patience(60_000) };
-const blocks = readDocument("docs/guide.md").blocks;
+const { blocks, names: named, quoted, commandAbove } = readQuoting("docs/guide.md");
 const user = serverUser();
 
 beforeAll(built);
-
-/** `prints=NAME` in the fence of a block. */
-function nameOf({ info }: CodeBlock): string | undefined {
-  return /\bprints=(\S+)/.exec(info)?.[1];
-}
 
 /** Makes the mistake of a block in a site of its own. @returns everything that was printed */
 type Mistake = (setting: Setting, shell: Shell) => Promise<string>;
@@ -106,34 +102,6 @@ const LOGS: Readonly<Record<string, { readonly server: "apache" | "lighttpd"; re
   "lighttpd-log": { server: "lighttpd", needs: "spawns=/" },
 };
 
-/** The command in the block before the one that shows what it prints. */
-function commandAbove(name: string): string {
-  const at = blocks.findIndex((block) => nameOf(block) === name);
-  return blocks[at - 1]?.text ?? "";
-}
-
-/** The lines of the block, in order, each somewhere in what was printed; `…` is what differs from time to time. */
-function expectQuoted(block: CodeBlock, printed: string, setting: Setting): void {
-  const said = printed
-    .replaceAll(setting.site, "/var/www/yourapplication")
-    .replaceAll(setting.run, "/run/yourapplication");
-  const lines = block.text.split("\n").filter((line) => line !== "");
-  const pattern = lines.map((line) => line.split("…").map(literally).join(".*")).join("[^]*");
-  expect(said).toMatch(new RegExp(pattern));
-}
-
-function literally(text: string): string {
-  return text.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&");
-}
-
-function quoted(names: readonly string[]): [string, CodeBlock][] {
-  return names.map((name) => {
-    const block = blocks.find((one) => nameOf(one) === name);
-    if (block === undefined) throw new Error(`docs/guide.md has no block that says prints=${name}`);
-    return [name, block];
-  });
-}
-
 describe("the debugging chapter", () => {
   async function make(mistake: Mistake, block: CodeBlock): Promise<void> {
     const setting = await makeSetting();
@@ -199,7 +167,6 @@ describe("the debugging chapter", () => {
 
   it("quotes nothing else", () => {
     const known = [MISTAKES, MISTAKES_OF_USERS, LOGS].flatMap((all) => Object.keys(all));
-    const named = blocks.flatMap((block) => nameOf(block) ?? []);
-    expect(named.sort()).toEqual(known.sort());
+    expect([...named].sort()).toEqual(known.sort());
   });
 });

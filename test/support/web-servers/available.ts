@@ -32,6 +32,7 @@ export type ServerName =
   | "libc6-dev"
   | "libfcgi-dev"
   | "python"
+  | "python-flask"
   | "chromium";
 
 interface Entry {
