@@ -1,4 +1,5 @@
-// One nginx in front of the candidates, a port for each: FastCGI or HTTP to the application, on kept connections.
+// One nginx in front of the candidates, a port for each: FastCGI or HTTP to the application, on kept connections where
+// the candidate is used so.
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { LOAD_CORE, pinned } from "./load/load.mjs";
@@ -28,28 +29,32 @@ const PARAMS = `
 
 /** What tells an HTTP application the same about the client. */
 const PROXY = `
-      proxy_http_version 1.1;
-      proxy_set_header Connection "";
       proxy_set_header Host $host;
       proxy_set_header X-Forwarded-For $remote_addr;
       proxy_set_header X-Forwarded-Proto $scheme;`;
 
+const KEPT_PROXY = `
+      proxy_http_version 1.1;
+      proxy_set_header Connection "";`;
+
 /**
- * @param backends `{ protocol, address }` of each
+ * @param backends `{ protocol, address, keeps }` of each; `keeps`: whether connections are kept (default), else every
+ *   request has one of its own
  * @returns `{ pid, addresses, stop() }`: where each can be asked over HTTP, in their order
  */
 export async function startNginx(program, folder, backends) {
   const ports = [];
   const servers = [];
-  for (const [index, { protocol, address }] of backends.entries()) {
+  for (const [index, { protocol, address, keeps = true }] of backends.entries()) {
     const port = await freePort();
     ports.push(port);
     const pass =
       protocol === "http"
-        ? `proxy_pass http://u${index};${PROXY}`
-        : `fastcgi_pass u${index}; fastcgi_keep_conn on;${PARAMS}`;
+        ? `proxy_pass http://u${index};${PROXY}${keeps ? KEPT_PROXY : ""}`
+        : `fastcgi_pass u${index};${PARAMS}${keeps ? " fastcgi_keep_conn on;" : ""}`;
+    const pool = keeps ? " keepalive 32; keepalive_requests 1000000;" : "";
     servers.push(`
-  upstream u${index} { server ${address}; keepalive 32; keepalive_requests 1000000; }
+  upstream u${index} { server ${address};${pool} }
   server {
     listen 127.0.0.1:${port};
     keepalive_requests 1000000;

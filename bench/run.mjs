@@ -9,6 +9,7 @@ const { values: flags } = parseArgs({
     scaling: { type: "boolean", default: false },
     "start-up": { type: "boolean", default: false },
     profile: { type: "boolean", default: false },
+    python: { type: "boolean", default: false },
     out: { type: "string", default: "docs/performance" },
     json: { type: "boolean", default: false },
     only: { type: "string" },
@@ -27,6 +28,7 @@ try {
   else if (flags.scaling) await scaling();
   else if (flags["start-up"]) await startUp();
   else if (flags.profile) await profile();
+  else if (flags.python) await python();
   else await all();
 } catch (error) {
   console.error(error.message);
@@ -79,6 +81,13 @@ async function profile() {
   const results = await profiles({ ...how, only: flags.only?.split(","), out: flags.out });
   if (flags.json) console.log(JSON.stringify(results, null, 2));
   else printProfiles(results);
+}
+
+async function python() {
+  const { printPython, pythonBench } = await import("./python/python.mjs");
+  const how = { ...(await options(7, 1)), only: flags.only?.split(",") };
+  const results = await pythonBench(how, flags.json ? () => {} : printPython);
+  if (flags.json) console.log(JSON.stringify(results, null, 2));
 }
 
 async function all() {

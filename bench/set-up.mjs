@@ -21,6 +21,9 @@ const TOOLS = {
   php: { package: "php-fpm", program: "php-fpm[\\d.]*" },
   perl: { package: "libfcgi-perl", check: ["perl", "-MFCGI", "-e", "1"] },
   nginx: { package: "nginx", program: "nginx" },
+  python: { package: "python3", check: ["/usr/bin/python3", "-c", "0"] },
+  flask: { package: "python3-flask", check: ["/usr/bin/python3", "-c", "import flask"] },
+  gunicorn: { package: "gunicorn", program: "gunicorn" },
 };
 const PEERS = new URL("peers/", import.meta.url);
 

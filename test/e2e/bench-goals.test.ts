@@ -1,9 +1,10 @@
 /** The benchmark: that its load notices wrong answers, and that the goal table is measured. */
-import { existsSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import net from "node:net";
-import { delimiter, join } from "node:path";
+import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { built } from "../support/e2e/built.ts";
+import { pathWith } from "../support/path-with.ts";
 import { repositoryRoot } from "../support/paths.ts";
 import { run } from "../support/process.ts";
 import { rawRecord, TYPE } from "../support/records.ts";
@@ -212,17 +213,3 @@ describeWithServer(["gcc", "libc6-dev"], "the load", () => {
     expect(result).toMatchObject({ answered: 10, failed: 0, also: { answered: 2 } });
   });
 });
-
-/** A PATH with these programs and nothing else. */
-function pathWith(...programs: readonly string[]): string {
-  const folder = join(temporaryFolder(), "bin");
-  mkdirSync(folder);
-  for (const program of programs) {
-    const found = (process.env["PATH"] ?? "")
-      .split(delimiter)
-      .map((from) => join(from, program))
-      .find((file) => existsSync(file));
-    if (found !== undefined) symlinkSync(found, join(folder, program));
-  }
-  return folder;
-}

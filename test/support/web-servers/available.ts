@@ -33,6 +33,9 @@ export type ServerName =
   | "libfcgi-dev"
   | "python"
   | "python-flask"
+  | "gunicorn"
+  | "uwsgi"
+  | "uwsgi-python"
   | "chromium";
 
 interface Entry {
