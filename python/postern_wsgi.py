@@ -753,6 +753,12 @@ class Exchange:
         self.announced = -1  # CONTENT_LENGTH
         self.received = 0
         self.input_error = None
+        self.logged = None  # what the access log wants to know of it
+
+    @property
+    def id(self):
+        """Names this request in logs."""
+        return "%d-%d" % (os.getpid(), self.number)
 
     # What the application sees
 
@@ -961,6 +967,8 @@ class Exchange:
                 "Status: 504 Gateway Timeout\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: %d\r\n"
                 "Cache-Control: no-store\r\n\r\n"
             ) % len(body)
+            self.fields = head.splitlines(True)
+            self.sent = 0 if self.method == "HEAD" else len(body)
             content = head.encode("ascii") + (b"" if self.method == "HEAD" else body)
             rid = self.request_id
             self.connection.send(
@@ -1371,6 +1379,7 @@ class Server:
         self._threads = []
         self._idle = 0
         self._told = set()
+        self.access_log = None
         self._watch = EpollWatch() if hasattr(select, "epoll") else KqueueWatch()
         self._wake, self._waker = socket.socketpair()
         self._watch.watch_always(self._wake.fileno())
@@ -1544,6 +1553,9 @@ class Server:
 
     def _run(self, exchange, params, more):
         settings = self.settings
+        if self.access_log is not None:
+            known = dict(params)  # the application may change its environ
+            exchange.logged = (known, known)
         target = resolve_target(params, settings.mount_kind, settings.mount_base)
         if target.warning is not None and target.rule not in self._told:
             self._told.add(target.rule)
@@ -1623,6 +1635,8 @@ class Server:
         bucket = 0
         while bucket < len(BOUNDS) and seconds > BOUNDS[bucket]:
             bucket += 1
+        if exchange.logged is not None:
+            self._tell_access(exchange, seconds)  # first: a worker without open requests ends
         with self.lock:
             self.open.pop(slot, None)
             self._idle += 1
@@ -1640,10 +1654,15 @@ class Server:
         if slow_ms and not exchange.is_slow and seconds * 1000 >= slow_ms:
             self._tell_slow(exchange, seconds, None)
 
+    def _tell_access(self, exchange, seconds):
+        logged, exchange.logged = exchange.logged, None
+        if logged is not None:
+            self.access_log.add(exchange, logged[0], logged[1], seconds)
+
     # What goes wrong
 
     def _log(self, exchange, level, message, fields=None):
-        about = {"request": exchange.number, "method": exchange.method, "url": exchange.url}
+        about = {"request": exchange.id, "method": exchange.method, "url": exchange.url}
         about.update(fields or {})
         self.host.log(level, message, about)
 
@@ -1778,6 +1797,7 @@ class Server:
         self._log(exchange, "warn", message, fields)
         for frame in frames:
             self.host.log("warn", "    at " + frame, {})
+        self._tell_access(exchange, seconds)  # its thread may never end
 
     @property
     def is_busy(self):
@@ -1818,6 +1838,8 @@ class Server:
             self.host.log("warn", "  request cut: %s %s" % (exchange.method, exchange.url), fields)
             if exchange.is_head_sent and not exchange.is_ended:
                 exchange.break_off()
+        for exchange in left:
+            self._tell_access(exchange, time.perf_counter() - exchange.began)
         for connection in list(self.connections.values()):
             try:
                 connection.sock.shutdown(socket.SHUT_RDWR)
@@ -2227,6 +2249,7 @@ class Worker(Host):
         self._cpu_at = 0.0
         self._full = 0.0
         self._level = "info"
+        self.access_log = None
         self.start = None
         for name in ("SIGINT", "SIGHUP", "SIGQUIT"):
             signal.signal(getattr(signal, name), lambda *_: None)
@@ -2277,6 +2300,9 @@ class Worker(Host):
             if self.server is None:
                 os._exit(0)  # nothing was begun
             self.drain(message["delayMs"] / 1000)
+        elif kind == "reopenLogs":
+            if self.access_log is not None:
+                self.access_log.reopen()
         elif kind == "status":
             question = self._questions.pop(message["id"], None)
             if question is not None:
@@ -2372,6 +2398,9 @@ class Worker(Host):
         self._level = settings["logLevel"]
         self.drain_timeout = settings["options"].get("drainTimeoutMs", 30000) / 1000
         name = AppName(settings["file"])
+        where = settings["options"].get("accessLog")
+        # Loaded before this process becomes a user who may not read it, written as that user.
+        logs = None if where is None else _load_beside("postern_access_log")
         try:
             if settings.get("umask") is not None:
                 os.umask(settings["umask"])
@@ -2382,6 +2411,8 @@ class Worker(Host):
                     "(--python)" % (settings.get("user"), sys.prefix)
                 )
             os.chdir(settings["chdir"])
+            if logs is not None:
+                self.access_log = self._open_access_log(logs, where)
         except (OSError, AppFailed) as error:
             self._fail("boot", str(error))
         sys.stdout, sys.stderr = _to_manager(1), _to_manager(2)
@@ -2404,6 +2435,13 @@ class Worker(Host):
                 raise
             self._fail("app", "application %s: it called sys.exit(%r) while it was loaded" % (name.shown, error.code))
 
+    def _open_access_log(self, logs, where):
+        form = self.start["options"]["accessLogFormat"]
+        try:
+            return logs.AccessLog(where, form, self.start["pool"], _resident_bytes, self.log)
+        except logs.CannotOpen as error:
+            raise AppFailed(str(error)) from None
+
     def serve(self, application):
         settings = self.start
         listeners = []
@@ -2412,6 +2450,7 @@ class Worker(Host):
                 os.set_inheritable(one["fd"], False)
                 listeners.append(socket.socket(fileno=one["fd"]))
             self.server = Server(application, settings_of(settings), self, Scoreboard(self.SCOREBOARD_FD))
+            self.server.access_log = self.access_log
             self.server.listen(listeners)
         except Exception:
             self._fail("boot", _traceback())
@@ -2419,6 +2458,8 @@ class Worker(Host):
         self._cpu, self._cpu_at = time.process_time(), time.monotonic()
         self._beat(0.0)
         self.loop()
+        if self.access_log is not None:
+            self.access_log.close()
         self._beat(0.0)  # the last account
         try:
             self._channel.shutdown(socket.SHUT_WR)
@@ -2432,6 +2473,20 @@ class Worker(Host):
         self.tell(type="failed", stage=stage, message=message[:20000], isPlacePrinted=False)
         sys.stdout.flush()
         os._exit(EXIT_BOOT if stage == "boot" else EXIT_APP)
+
+
+def _load_beside(name):
+    """Another file of this folder, which is not on sys.path."""
+    import importlib.util
+
+    spec = importlib.util.spec_from_file_location(name, os.path.join(os.path.dirname(THIS_FILE), name + ".py"))
+    module = importlib.util.module_from_spec(spec)
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # the folder is the package's
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.dont_write_bytecode = before
+    return module
 
 
 class _ManagerPipe(io.FileIO):

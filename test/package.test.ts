@@ -32,6 +32,7 @@ describe("the package", () => {
       "python/flup/__init__.py",
       "python/flup/server/__init__.py",
       "python/flup/server/fcgi.py",
+      "python/postern_access_log.py",
       "python/postern_wsgi.py",
     ]);
   });

@@ -13,7 +13,7 @@ export function prepareAccessLog(
   settings: Pick<PoolSettings, "program" | "accessLog" | "accessLogFormat" | "user">,
 ): void {
   const { program, accessLog, accessLogFormat, user } = settings;
-  if (accessLog === undefined || program.kind !== "app" || program.language === "python") return;
+  if (accessLog === undefined || program.kind !== "app") return;
   compileFormat(accessLogFormat, Number.POSITIVE_INFINITY, loggingProcess());
   if (accessLog !== "-") openLogFile(accessLog, user).close();
 }

@@ -55,8 +55,7 @@ export function launchWorker(context: LaunchContext, id: number, generation: num
 function launchApp(context: LaunchContext, file: string, id: number, generation: number): Launching {
   const { sockets, http, wsHttp } = context;
   // The worker's own standard output is the application's.
-  const output =
-    context.pool.accessLog === "-" && !isPythonWorker(context) ? openStandardOutput() : undefined;
+  const output = context.pool.accessLog === "-" ? openStandardOutput() : undefined;
   const logFd = FIRST_SOCKET_FD + [...sockets, http, wsHttp].filter((socket) => socket !== undefined).length;
   const pool = output === undefined ? context.pool : { ...context.pool, accessLog: `fd:${logFd}` };
   const own = workerEnvironment(pool, context.env);

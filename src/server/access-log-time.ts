@@ -81,7 +81,7 @@ export function compileIsoTime(): (ms: number) => string {
 
 function partsOf(pattern: string, option: string): (string | ((at: Date) => string | number))[] {
   return pattern.split(/(%.?)/s).flatMap((part) => {
-    if (!part.startsWith("%")) return [part];
+    if (!part.startsWith("%")) return [Buffer.from(part).toString("latin1")]; // lines are written as latin1
     const meaning = Object.hasOwn(CONVERSIONS, part.slice(1)) ? CONVERSIONS[part.slice(1)]! : undefined;
     if (meaning === undefined) {
       const known = Object.keys(CONVERSIONS)
