@@ -1,6 +1,6 @@
 /** Every program in examples/ starts and answers, and so does every configuration in docs/deploy that a server is here for. */
 import { chmodSync, chownSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { text } from "node:stream/consumers";
 import { describe, expect, it } from "vitest";
 import { FastCGIClient, type RequestInput, type RequestOptions } from "../../src/client/index.ts";
@@ -10,6 +10,7 @@ import { type CodeBlock, readDocuments } from "../support/markdown.ts";
 import { repositoryRoot } from "../support/paths.ts";
 import { freePort, isListening } from "../support/ports.ts";
 import { type Running, run, start } from "../support/process.ts";
+import { PYTHON } from "../support/python/python.ts";
 import { temporaryFolder } from "../support/temp.ts";
 import { waitFor } from "../support/wait.ts";
 import { describeWithServer, programOf, type ServerName } from "../support/web-servers/available.ts";
@@ -200,6 +201,38 @@ describe("examples", () => {
     expect(stdout).toMatch(/^Status: 200 OK\r?\n/);
     expect(stdout).toMatch(/mount "", path \/x$/);
     expect(code).toBe(0);
+  });
+
+  const flask = example("flask", "");
+  describeWithServer(["python", "python-flask"], "in Python", () => {
+    const env = {
+      PATH: `${dirname(process.execPath)}:/usr/bin:/bin`,
+      PYTHONPATH: join(repositoryRoot, "python"),
+      PYTHONDONTWRITEBYTECODE: "1",
+    };
+
+    it("flask, by its module, below a mount", async () => {
+      const socket = join(temporaryFolder("ex"), "app.sock");
+      const args = [CLI, "serve", "yourapplication:app", "--bind", `unix:${socket}`, "--python", PYTHON];
+      await using running = start(process.execPath, args, { cwd: flask, env });
+      await running.waitForLine(/info {2}listening for FastCGI/, { timeoutMs: 15_000 });
+      const params = { SCRIPT_NAME: "/m", PATH_INFO: "/x" };
+      expect((await ask(socket, "/m/x", { params })).body).toBe('mount "/m", path /x\n');
+    });
+
+    it("flask, its .fcgi file as plain CGI", async () => {
+      const { stdout, code } = await run(join(flask, "yourapplication.fcgi"), [], {
+        env: {
+          ...env,
+          GATEWAY_INTERFACE: "CGI/1.1",
+          REQUEST_METHOD: "GET",
+          REQUEST_URI: "/x",
+          PATH_INFO: "/x",
+        },
+      });
+      expect(stdout).toMatch(/^Status: 200 OK\r?\n[\s\S]*mount "", path \/x$/);
+      expect(code).toBe(0);
+    });
   });
 
   describeWithServer("spawn-fcgi", "started with a socket", () => {

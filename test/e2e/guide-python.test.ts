@@ -1,10 +1,11 @@
 /**
  * docs/guide-python.md, done: its commands and files serve a Flask application, its configurations stand before one or
- * start one, and each mistake of the debugging chapter is made, to compare what is printed with what is quoted.
+ * start one, and each mistake of the debugging chapter is made, to compare what is printed with what is quoted. The page
+ * in Russian has the same blocks, so what runs here runs there.
  */
 import { chmodSync, cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterEach, beforeAll, expect, it } from "vitest";
+import { afterEach, beforeAll, describe, expect, it } from "vitest";
 import { LANGUAGES, markOf } from "../support/deploy-docs.ts";
 import { built } from "../support/e2e/built.ts";
 import { startDocumented, withText } from "../support/e2e/documented.ts";
@@ -13,7 +14,7 @@ import { asDocumented, expectQuoted, readQuoting } from "../support/e2e/quoted.t
 import { startSharedHost } from "../support/e2e/shared-host.ts";
 import { get } from "../support/e2e/supervised.ts";
 import { request } from "../support/http.ts";
-import type { CodeBlock } from "../support/markdown.ts";
+import { type CodeBlock, type Document, readDocument } from "../support/markdown.ts";
 import type { Running, StartOptions } from "../support/process.ts";
 import { type FlaskSite, makeFlaskSite } from "../support/python/flask-site.ts";
 import { temporaryFolder } from "../support/temp.ts";
@@ -326,5 +327,36 @@ describeWithServer(NEEDED, "the debugging chapter", () => {
   it("quotes nothing else", () => {
     const known = [MISTAKES, MISTAKES_OF_USERS, LOGS].flatMap((all) => Object.keys(all));
     expect([...names].sort()).toEqual(known.sort());
+  });
+});
+
+describe("the guide in Russian", () => {
+  const [english, russian] = ["docs/guide-python.md", "docs/guide-python.ru.md"].map(readDocument) as [
+    Document,
+    Document,
+  ];
+
+  it("has the same blocks", () => {
+    const shown = ({ blocks: all }: Document): string[] =>
+      all.map(({ language, info, text }) => `${language} ${info}\n${text}`);
+    expect(shown(russian)).toEqual(shown(english));
+  });
+
+  it("has them in the same places: headings, paragraphs, tables", () => {
+    const shape = ({ text }: Document): string[] =>
+      text.split("\n").map((line) => /^(?:#+ |```|\|)/.exec(line)?.[0] ?? (line === "" ? "" : "text"));
+    const paragraphs = (document: Document): string =>
+      shape(document)
+        .join("\n")
+        .replace(/\n{2,}/g, "\n");
+    expect(paragraphs(russian)).toBe(paragraphs(english));
+  });
+
+  it("leads to the same pages", () => {
+    const links = ({ prose }: Document): string[] =>
+      [...prose.matchAll(/\]\(([^)]+)\)/g)]
+        .map(([, link = ""]) => link)
+        .filter((link) => !link.startsWith("#") && !link.startsWith("guide-python"));
+    expect(links(russian)).toEqual(links(english));
   });
 });
