@@ -2110,6 +2110,23 @@ def run_program(name, serve):
         raise AppFailed("%s\n%s" % (_could_not_load(name.shown), text)) from None
 
 
+def run_application(text, **options):
+    """Serves FOLDER/package.module:NAME, or a file, as WSGIServer(app, **options).run() does: what a `.fcgi` file of
+    `postern init shared-hosting` calls."""
+    name = AppName(text)
+
+    def serve(application):
+        WSGIServer(application, **options).run()
+
+    try:
+        if name.is_program:
+            run_program(name, serve)
+        else:
+            serve(load_application(name))
+    except AppFailed as error:
+        sys.exit("postern: %s" % error)
+
+
 def _stand_in_for_flup(serve):
     """`from flup.server.fcgi import WSGIServer` gives ours: the file that was written for flup runs unchanged."""
     import types
@@ -2648,15 +2665,19 @@ class WSGIServer(Host):
         self.drain()
 
     def on_drain(self):
-        if self.bind_address is not None:
-            if self._path is not None:
-                try:
-                    os.unlink(self._path)
-                except OSError:
-                    pass
-            self.server.accept_the_last()
-            for listener in self.server.listeners.values():
-                listener.close()
+        if self._path is not None:
+            try:
+                os.unlink(self._path)
+            except OSError:
+                pass
+        # mod_fcgid gives each process a socket of its own, so nobody else would take what waits in its queue.
+        self.server.accept_the_last()
+        for listener in self.server.listeners.values():
+            listener.close()
+        if self.bind_address is None:
+            nothing = os.open(os.devnull, os.O_RDONLY)
+            os.dup2(nothing, 0)  # the same socket once more
+            os.close(nothing)
 
     def on_tick(self, late):
         self.server.check()

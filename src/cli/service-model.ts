@@ -4,13 +4,16 @@
  */
 import { existsSync, realpathSync, statSync } from "node:fs";
 import { homedir, userInfo } from "node:os";
-import { dirname, join, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { parseAddress, printAddress } from "../base/address.ts";
 import { SettingError } from "../base/errors.ts";
 import { ownFile } from "../base/own-files.ts";
 import { absoluteAddress, nameOfFolder } from "../config/places.ts";
+import { isPythonApp, pythonSource } from "../config/python-app.ts";
 import { readDuration } from "../config/values.ts";
+import type { ServicePython } from "../generate/model.ts";
 import type { ServiceKind, ServiceModel, ServiceSocket } from "../generate/services.ts";
+import { pythonCommand } from "../manager/python.ts";
 import { findAccount, findGroup } from "../server/accounts.ts";
 import { webServerGroup, webServerUser } from "./web-server-accounts.ts";
 
@@ -43,10 +46,10 @@ export function serviceModel(
   serveFlags: readonly string[],
 ): { model: ServiceModel; notes: string[] } {
   const notes: string[] = [];
-  const program = programPath(file, flags.config);
+  const { program, source, isPython } = programPath(file, flags.config);
   const folder = dirname(program);
   const name = flags.name ?? nameOfFolder(folder);
-  const user = flags.user ?? guessUser(program, notes);
+  const user = flags.user ?? guessUser(source, notes);
   const group = flags.group ?? guessGroup(user);
   // An account that does not exist would be noticed at the next boot.
   findAccount(user);
@@ -67,10 +70,10 @@ export function serviceModel(
   const drain = flags.drainTimeout;
   const model: ServiceModel = {
     name,
-    description: `${name}, a Node application served by Postern`,
+    description: `${name}, a ${isPython ? "Python" : "Node"} application served by Postern`,
     user,
     group,
-    node: nodePath(notes),
+    node: nodePath(isPython && kind === "shared-hosting" ? [] : notes),
     postern: posternPath(folder),
     arguments: [
       "serve",
@@ -81,11 +84,12 @@ export function serviceModel(
       ...serveFlags,
     ],
     workingDirectory: folder,
-    environment: { NODE_ENV: "production" },
+    environment: isPython ? {} : { NODE_ENV: "production" },
     runtimeDirectory: places.run,
     logDirectory: places.log,
     publicDirectory: flags.output === undefined ? join(homedir(), "public_html") : resolve(flags.output),
     ...(flags.mount === undefined ? {} : { mount: flags.mount }),
+    ...(isPython && kind === "shared-hosting" && { python: pythonOf(program, source, flags, serveFlags) }),
     sockets: isPassed ? binds.map((address, at) => passedSocket(address, at, user, group)) : [],
     drainTimeoutSeconds: secondsOf(drain ?? DRAIN_TIMEOUT),
   };
@@ -97,8 +101,16 @@ export function serviceModel(
   return { model, notes };
 }
 
-/** The application's file, or that of the configuration. Links in it stay: `current` is to be followed at every start. */
-function programPath(file: string | undefined, config: string | undefined): string {
+interface Program {
+  /** What is served: a file, or a module of Python and a name. Links in it stay: `current` is to be followed at every start. */
+  readonly program: string;
+  /** The file that is loaded first. */
+  readonly source: string;
+  readonly isPython: boolean;
+}
+
+/** The application, or the configuration. */
+function programPath(file: string | undefined, config: string | undefined): Program {
   if (file !== undefined && config !== undefined) {
     throw wrong(
       `${file} and --config ${config}: give the application or the configuration that names it, not both`,
@@ -106,13 +118,39 @@ function programPath(file: string | undefined, config: string | undefined): stri
   }
   const given = config ?? file;
   if (given === undefined) {
-    throw wrong("say what to serve: postern init <kind> app.js, or --config postern.config.js");
+    throw wrong(
+      "say what to serve: postern init <kind> app.js, of Python yourapplication:app, or --config postern.config.js",
+    );
   }
-  const path = resolve(given);
-  const stats = statSync(path, { throwIfNoEntry: false });
-  if (stats === undefined) throw wrong(`there is no file ${path}`);
-  if (!stats.isFile()) throw wrong(`${path} is not a file; name the file in it that is to be served`);
-  return path;
+  const program = resolve(given);
+  const isPython = config === undefined && isPythonApp(program);
+  const source = isPython ? pythonSource(program) : program;
+  if (source === undefined && basename(program).includes(":")) {
+    throw wrong(`there is no module ${basename(program).split(":")[0]} in ${dirname(program)}`);
+  }
+  const stats = source === undefined ? undefined : statSync(source, { throwIfNoEntry: false });
+  if (source === undefined || stats === undefined) throw wrong(`there is no file ${source ?? program}`);
+  if (!stats.isFile()) throw wrong(`${source} is not a file; name the file in it that is to be served`);
+  return { program, source, isPython };
+}
+
+/** What a file for a shared host needs to know of Python. No manager runs there, so its flags have no place. */
+function pythonOf(
+  app: string,
+  source: string,
+  { workers, drainTimeout }: InitFlags,
+  serveFlags: readonly string[],
+): ServicePython {
+  const [flag, python, ...more] = serveFlags;
+  const isNone = flag === undefined || (flag === "--python" && python !== undefined && more.length === 0);
+  if (!isNone || workers !== undefined || drainTimeout !== undefined) {
+    throw wrong(
+      "shared hosting in Python runs without a manager: of the flags of postern serve it takes --python alone (-- --python .venv)",
+    );
+  }
+  const settings = { name: basename(app), python, chdir: dirname(app) };
+  const [program = ""] = pythonCommand(settings, source, process.env["PATH"]);
+  return { program: resolve(program), app, library: ownFile("python") };
 }
 
 /** Folders that belong to the kind, and the socket for when no address is given. */

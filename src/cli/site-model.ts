@@ -7,7 +7,9 @@ import { dirname, join, resolve } from "node:path";
 import { type Address, parseAddress, printAddress } from "../base/address.ts";
 import { SettingError } from "../base/errors.ts";
 import { type OffloadFolder, parseOffloadFolder } from "../base/offload-folder.ts";
+import { ownFile } from "../base/own-files.ts";
 import { absoluteAddress, nameOfFolder } from "../config/places.ts";
+import { isPythonApp } from "../config/python-app.ts";
 import type { PoolSettings } from "../config/types.ts";
 import { readCount, readDuration, readSize } from "../config/values.ts";
 import {
@@ -165,7 +167,12 @@ function applicationOf(
       isDynamic: flags.dynamic === true,
       socket:
         flags.socket === undefined ? spawnedSocket(server, name, standalone) : resolve(cwd, flags.socket),
-      environment: { NODE_ENV: "production", ...environmentOf(flags.env ?? []) },
+      environment: {
+        ...(isPython(resolve(cwd, flags.spawn), pool)
+          ? { PYTHONPATH: ownFile("python") } // a stand-in for flup is there
+          : { NODE_ENV: "production" }),
+        ...environmentOf(flags.env ?? []),
+      },
     };
   }
   for (const flag of ["processes", "dynamic", "socket", "env"] as const) {
@@ -176,6 +183,10 @@ function applicationOf(
   }
   const given = flags.bind?.map((text) => bindOf(text, cwd));
   return { kind: "external", addresses: given ?? [poolAddress(pool, name, notes)] };
+}
+
+function isPython(program: string, pool: PoolSettings | undefined): boolean {
+  return isPythonApp(program) || (pool?.program.kind === "app" && pool.program.language === "python");
 }
 
 function spawnedSocket(server: WebServerName, name: string, standalone: Standalone | undefined): string {

@@ -3,8 +3,8 @@
  * `app.py:name`, `site.wsgi`, and files without an ending of ours whose first line names Python, such as the `.fcgi` file
  * that was written for flup. The rest is JavaScript.
  */
-import { closeSync, existsSync, openSync, readSync } from "node:fs";
-import { basename } from "node:path";
+import { closeSync, existsSync, openSync, readSync, statSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
 
 const IDENTIFIER = "[A-Za-z_]\\w*";
 const DOTTED = `${IDENTIFIER}(?:\\.${IDENTIFIER})*`;
@@ -19,6 +19,21 @@ export function isPythonApp(path: string): boolean {
   const named = basename(path);
   if (named.includes(":")) return !isFile && (FILE.test(named) || MODULE.test(named));
   return isFile && /\bpython[\d.]*(?:\s|$)/.test(shebangOf(path));
+}
+
+/**
+ * The file that a Python application is loaded from; undefined when there is none.
+ * @param path as for {@link isPythonApp}
+ */
+export function pythonSource(path: string): string | undefined {
+  const folder = dirname(path);
+  const [named = "", attribute] = basename(path).split(":");
+  const file = join(folder, named);
+  const isFile = (one: string): boolean => statSync(one, { throwIfNoEntry: false })?.isFile() === true;
+  // mysite.wsgi:application is a module, unless there is a file of that name.
+  if (isFile(file) || attribute === undefined) return isFile(file) ? file : undefined;
+  const module = join(folder, ...named.split("."));
+  return [`${module}.py`, join(module, "__init__.py")].find(isFile);
 }
 
 /** The first line of a file, when it says by which program it is run; else empty. */

@@ -26,6 +26,16 @@ export interface ServiceSocket {
   readonly group: string;
 }
 
+/** A Python application that a web server starts: no Node runs there. */
+export interface ServicePython {
+  /** The interpreter. */
+  readonly program: string;
+  /** The application, as for `postern serve`: a file, or a folder, a module in it and a name. */
+  readonly app: string;
+  /** The folder of postern_wsgi.py. */
+  readonly library: string;
+}
+
 /** All paths are absolute. */
 export interface ServiceModel {
   /** Letters, digits, `.`, `_` and `-`: it becomes part of file names. */
@@ -51,6 +61,8 @@ export interface ServiceModel {
   readonly publicDirectory?: string;
   /** Shared hosting: the URL of that folder, where Apache cannot work it out by itself (Alias, UserDir). */
   readonly mount?: string;
+  /** Shared hosting, of an application in Python. */
+  readonly python?: ServicePython;
   /** Opened by the service manager, and then not by a `--bind` in the arguments: systemd and supervisor only. */
   readonly sockets: readonly ServiceSocket[];
   /** How long open requests have when it stops; the time until the service is killed is made longer than this. */

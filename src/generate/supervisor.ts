@@ -34,8 +34,7 @@ numprocs=1
 directory=${supervisorText("working directory", model.workingDirectory)}
 user=${supervisorText("user", user)}
 umask=027
-environment=${supervisorEnvironment(model.environment)}
-autostart=true
+${environmentLine(model)}autostart=true
 autorestart=unexpected
 ; What ends sooner than this has not started, and is tried again only startretries times.
 startsecs=5
@@ -66,6 +65,11 @@ stdout_logfile=${supervisorText("log directory", model.logDirectory)}/%(program_
         `supervisor makes no folders: ${folder} must be there at every boot, and ${user} must be able to write to it`,
     ),
   };
+}
+
+/** None for nothing: an empty one is an error. */
+function environmentLine({ environment }: ServiceModel): string {
+  return Object.keys(environment).length === 0 ? "" : `environment=${supervisorEnvironment(environment)}\n`;
 }
 
 /** Folders below /run, which is empty at every boot, where Postern itself is to listen. */

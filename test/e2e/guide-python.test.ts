@@ -3,7 +3,7 @@
  * start one, and each mistake of the debugging chapter is made, to compare what is printed with what is quoted. The page
  * in Russian has the same blocks, so what runs here runs there.
  */
-import { chmodSync, cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, chownSync, cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeAll, describe, expect, it } from "vitest";
 import { LANGUAGES, markOf } from "../support/deploy-docs.ts";
@@ -13,8 +13,9 @@ import { childrenOf } from "../support/e2e/manager.ts";
 import { asDocumented, expectQuoted, readQuoting } from "../support/e2e/quoted.ts";
 import { startSharedHost } from "../support/e2e/shared-host.ts";
 import { get } from "../support/e2e/supervised.ts";
-import { request } from "../support/http.ts";
+import { type HttpAnswer, request } from "../support/http.ts";
 import { type CodeBlock, type Document, readDocument } from "../support/markdown.ts";
+import { freePort } from "../support/ports.ts";
 import type { Running, StartOptions } from "../support/process.ts";
 import { type FlaskSite, makeFlaskSite } from "../support/python/flask-site.ts";
 import { temporaryFolder } from "../support/temp.ts";
@@ -82,7 +83,7 @@ describeWithServer(NEEDED, "the guide with Python", () => {
     const site = await makeFlaskSite();
     writeFileSync(site.program, site.here(runsOf("bind-address")));
     const program = remember(site.started("./yourapplication.fcgi"));
-    const page = await waitFor(() => pageAt(site).catch(() => program.exit !== undefined && "ended"), {
+    const page = await waitFor(() => pageAt(site).catch(() => program.exit !== undefined && "it ended"), {
       what: "its socket",
       evidence: program.output,
       ...SOON,
@@ -145,6 +146,39 @@ app = ScriptNameStripper(app)
       const page = await request(`${web.origin}/news/caf%C3%A9?q=1`);
       expect([page.status, page.text], web.errorLog()).toEqual([200, 'mount "", path /news/café\n']);
       expect((await request(`${web.origin}/a.txt`)).text).toBe("from disk");
+    });
+  });
+
+  describe("configurations that are written", () => {
+    const written = blocks
+      .find(({ text }) => text.startsWith("postern config nginx"))!
+      .text.trim()
+      .split("\n");
+
+    it("name the socket that postern serve is given", LONG, async () => {
+      const site = await makeFlaskSite();
+      const printed = await site.shell(`${written[0]} --bind unix:/run/yourapplication/app.sock`);
+      expect(printed).toContain(`server unix:${site.run}/app.sock;`);
+      expect(printed).toContain("location /yourapplication/");
+    });
+
+    describeWithServer("lighttpd", "for lighttpd", () => {
+      it("start the .fcgi file", LONG, async () => {
+        const site = await makeFlaskSite();
+        const port = await freePort();
+        const folder = temporaryFolder("std");
+        if (site.user !== undefined) chownSync(folder, site.user.uid, site.user.gid);
+        const where = `--standalone ${folder} --listen 127.0.0.1:${port} --write`;
+        const printed = await site.shell(`${written[1]} ${where}`);
+        const [, run] = /^ {2}run +(.*)$/m.exec(printed) ?? [];
+        const web = remember(site.started(run ?? "false"));
+        const ask = async (): Promise<HttpAnswer | false> => {
+          if (web.exit !== undefined) throw new Error(web.output());
+          return await request(`http://127.0.0.1:${port}/news`).catch(() => false as const);
+        };
+        const page = await waitFor(ask, { what: "an answer", evidence: web.output, ...SOON });
+        expect(page.text, printed).toBe('mount "", path /news\n');
+      });
     });
   });
 

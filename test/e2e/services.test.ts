@@ -47,6 +47,7 @@ describe("postern init", () => {
   const init = (...args: string[]): Promise<Finished> =>
     run(process.execPath, [CLI, "init", ...args], { cwd: site.path });
   const site = makeSite();
+  writeFileSync(join(site.path, "shop.py"), "app = None\n");
   const who = ["--name", SERVICE, "--user", site.user, "--group", site.group];
 
   it("prints the files, each with its place, and steps only when it wrote them", async () => {
@@ -83,6 +84,11 @@ describe("postern init", () => {
     [["nonsense", "app.js"], /'nonsense' is invalid.*systemd, supervisor, sysv/],
     [["systemd"], /say what to serve: postern init <kind> app\.js/],
     [["systemd", "gone.js"], /there is no file .*gone\.js/],
+    [["systemd", "gone.py"], /there is no file .*gone\.py/],
+    [["systemd", "gone:app"], /there is no module gone in \//],
+    [["shared-hosting", "shop.py", "--workers", "2"], /shared hosting in Python runs without a manager/],
+    [["shared-hosting", "shop.py", "--", "--base", "/x"], /it takes --python alone/],
+    [["shared-hosting", "shop.py", "--", "--python", "python9"], /there is no program python9 in PATH/],
     [["systemd", "."], /is not a file/],
     [["systemd", "app.js", "--config", "x.js"], /not both/],
     [["systemd", "app.js", "--bind", "9000"], /--bind "9000": for TCP write/],
@@ -98,6 +104,14 @@ describe("postern init", () => {
     expect(stderr).toMatch(/(^|\n)postern: /);
     expect(stdout).toBe("");
     expect(code).toBe(2);
+  });
+
+  it("serves an application in Python by its module", async () => {
+    const { stdout, stderr, code } = await init("systemd", "shop:app", ...who);
+    expect(code, stderr).toBe(0);
+    expect(stdout).toMatch(/^Description=.* a Python application /m);
+    expect(stdout.replace(/\\\n\s*/g, "")).toMatch(/^ExecStart=.* serve \S*.*\/shop:app\W/m);
+    expect(stdout).not.toContain("NODE_ENV");
   });
 
   it("passes on what stands after --", async () => {

@@ -10,6 +10,7 @@ import { built } from "../support/e2e/built.ts";
 import { CLI } from "../support/e2e/service.ts";
 import { connectHttp, request } from "../support/http.ts";
 import { run } from "../support/process.ts";
+import { PYTHON } from "../support/python/python.ts";
 import { temporaryFolder } from "../support/temp.ts";
 import { waitFor } from "../support/wait.ts";
 import { describeWithServer, programOf } from "../support/web-servers/available.ts";
@@ -27,6 +28,22 @@ const APP = `export default (req, res) => {
 };
 `;
 
+/** The same in Python. */
+const WSGI = `import json, os
+
+def app(environ, start_response):
+    body = environ["wsgi.input"].read()
+    mount = environ["SCRIPT_NAME"]
+    told = {
+        "method": environ["REQUEST_METHOD"], "mount": mount, "url": environ["REQUEST_URI"][len(mount):],
+        "bodyBytes": len(body), "pid": os.getpid(),
+    }
+    if "HTTP_AUTHORIZATION" in environ:
+        told["authorization"] = environ["HTTP_AUTHORIZATION"]
+    start_response("200 OK", [("Content-Type", "application/json")])
+    return [json.dumps(told).encode()]
+`;
+
 interface Home {
   readonly app: string;
   /** What the host calls public_html. */
@@ -36,21 +53,31 @@ interface Home {
 }
 
 /** A user's home on a shared host, with the files written into `folder` of the public one. */
-async function makeHome(folder = "", ...flags: readonly string[]): Promise<Home> {
+function makeHome(folder = "", ...flags: readonly string[]): Promise<Home> {
+  return makeHomeOf("app.js", "app.js", folder, flags);
+}
+
+/** @param named the application, as it is named; its file is `file` */
+async function makeHomeOf(
+  named: string,
+  file: string,
+  folder: string,
+  flags: readonly string[],
+): Promise<Home> {
   await built();
   const home = temporaryFolder("home");
-  const app = join(home, "shop", "app.js");
+  const app = join(home, "shop", file);
   const publicFolder = join(home, "public_html");
   const output = join(publicFolder, folder);
   mkdirSync(join(home, "shop"));
   mkdirSync(join(output, "sub"), { recursive: true });
   writeFileSync(join(home, "shop", "package.json"), '{ "type": "module" }');
-  writeFileSync(app, APP);
+  writeFileSync(app, file.endsWith(".py") ? WSGI : APP);
   writeFileSync(join(output, "a.txt"), "a file");
   writeFileSync(join(output, "sub", "b.txt"), "deeper");
   writeFileSync(join(output, ".env"), "SECRET=1");
-  const args = ["init", "shared-hosting", app, "--name", "shop", "--output", output, ...flags];
-  const { code, stdout, stderr } = await run(process.execPath, [CLI, ...args], READY);
+  const args = ["init", "shared-hosting", join(home, "shop", named), "--name", "shop", "--output", output];
+  const { code, stdout, stderr } = await run(process.execPath, [CLI, ...args, ...flags], READY);
   expect(code, stderr).toBe(0);
   const steps = [...stdout.matchAll(/^ {2}(\w+) +(.*)$/gm)].map(
     ([, what = "", command = ""]) => [what, command] as const,
@@ -203,12 +230,51 @@ describeWithServer(["apache", "apache-fcgid"], "shared hosting", () => {
     });
   });
 
-  it("loads new code on the command that was printed", async () => {
-    const home = await makeHome();
+  it("loads new code on the command that was printed", () => loadsNewCode(makeHome()));
+
+  describeWithServer("python", "with an application in Python", () => {
+    const python = (folder = ""): Promise<Home> =>
+      makeHomeOf("shop:app", "shop.py", folder, ["--", "--python", PYTHON]);
+
+    it("at the root", async () => {
+      await onHost(await python(), {}, (web) => keepsItsPromises(web, ""));
+    });
+
+    it("in a folder of the public one", async () => {
+      await onHost(await python("blog"), {}, (web) => keepsItsPromises(web, "/blog"));
+    });
+
+    it("without mod_fcgid, as plain CGI", async () => {
+      await onHost(await python(), { modules: ["cgid"] }, async (web) => {
+        expect(await told(web, "/x%25y?q")).toMatchObject({ mount: "", url: "/x%25y?q" });
+      });
+    });
+
+    it("loads new code on the command that was printed", () => loadsNewCode(python()));
+
+    it("tells the host's log why it does not start", async () => {
+      const home = await python();
+      writeFileSync(home.app, "import nowhere_to_be_found\n");
+      await onHost(home, {}, async (web) => {
+        expect((await request(`${web.origin}/x`)).status).toBe(500);
+        expect(web.errorLog()).toMatch(/postern: application shop:app could not be loaded:/);
+        expect(web.errorLog()).toMatch(/nowhere_to_be_found is not installed for /);
+      });
+      const tried = await run("/bin/sh", ["-c", home.steps.get("try") ?? ""]);
+      expect(tried.stderr).toMatch(/No module named 'nowhere_to_be_found'/);
+    });
+  });
+
+  async function loadsNewCode(made: Promise<Home>): Promise<void> {
+    const home = await made;
     await onHost(home, {}, async (web) => {
       const { pid } = await told(web, "/");
       expect((await told(web, "/")).pid).toBe(pid);
-      const changed = APP.replace("mount: req.baseUrl", 'mount: "new"');
+      const source = readFileSync(home.app, "utf8");
+      const changed = source
+        .replace("mount: req.baseUrl", 'mount: "new"')
+        .replace('"mount": mount', '"mount": "new"');
+      expect(changed).not.toBe(source);
       writeFileSync(home.app, changed);
       const reload = home.steps.get("reload") ?? "";
       // The printed command ends the processes of whoever types it; here they are the web server's.
@@ -220,7 +286,7 @@ describeWithServer(["apache", "apache-fcgid"], "shared hosting", () => {
         evidence: web.errorLog,
       });
     });
-  });
+  }
 
   it("has nothing that --check finds wrong", async () => {
     const home = await makeHome();

@@ -3,12 +3,13 @@
  * of a web server for an application, printed or written; with `--check`, what is wrong with an existing one.
  */
 import { statSync } from "node:fs";
-import { resolve } from "node:path";
+import { basename, dirname, resolve } from "node:path";
 import { Command } from "commander";
 import { SettingError } from "../../base/errors.ts";
 import { clip, escapeControls } from "../../base/text.ts";
 import { describeConfiguration, printDescription } from "../../config/describe.ts";
 import { findConfigurationFile, loadConfiguration } from "../../config/load.ts";
+import { isPythonApp, pythonSource } from "../../config/python-app.ts";
 import type { Configuration, PoolSettings } from "../../config/types.ts";
 import { shWord } from "../../generate/quoting.ts";
 import { ExitCode } from "../../manager/exit-codes.ts";
@@ -185,9 +186,7 @@ async function poolOf(
   file: string | undefined,
   { config, pool }: ServerFlags,
 ): Promise<PoolSettings | undefined> {
-  if (file !== undefined && statSync(resolve(file), { throwIfNoEntry: false })?.isFile() !== true) {
-    throw wrong(`there is no file ${resolve(file)}; name the application, or leave it out and give --bind`);
-  }
+  if (file !== undefined) checkThere(resolve(file));
   const hasSource =
     file !== undefined || config !== undefined || findConfigurationFile(process.cwd()) !== undefined;
   if (!hasSource) {
@@ -197,6 +196,16 @@ async function poolOf(
   const flags = config === undefined ? {} : { config };
   const { configuration } = await loadConfiguration(loadRequest(flags, { app: file }));
   return chosenPool(configuration, pool);
+}
+
+/** A file, or a module of Python. @throws {SettingError} */
+function checkThere(path: string): void {
+  const isPython = isPythonApp(path);
+  const source = isPython ? pythonSource(path) : path;
+  if (source !== undefined && statSync(source, { throwIfNoEntry: false })?.isFile() === true) return;
+  const [module] = basename(path).split(":");
+  const what = isPython ? `module ${module} in ${dirname(path)}` : `file ${path}`;
+  throw wrong(`there is no ${what}; name the application, or leave it out and give --bind`);
 }
 
 function chosenPool({ pools }: Configuration, wanted: string | undefined): PoolSettings {

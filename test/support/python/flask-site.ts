@@ -43,7 +43,12 @@ export async function makeFlaskSite(): Promise<FlaskSite> {
   mkdirSync(bin);
   symlinkSync(process.execPath, join(bin, "node"));
   writeFileSync(join(bin, "postern"), `#!/bin/sh\nexec node ${CLI} "$@"\n`, { mode: 0o755 });
-  const env = { PATH: `${bin}:/usr/bin:/bin`, HOME: site, LC_ALL: "C.UTF-8", PYTHONDONTWRITEBYTECODE: "1" };
+  const env = {
+    PATH: `${bin}:/usr/bin:/bin:/usr/sbin`,
+    HOME: site,
+    LC_ALL: "C.UTF-8",
+    PYTHONDONTWRITEBYTECODE: "1",
+  };
   const here = (text: string): string =>
     text
       .replace(DOCUMENTED_FOLDER, installed)

@@ -5,6 +5,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { expectedOf, type SiteFlags, siteModel } from "../../../src/cli/site-model.ts";
 import type { PoolSettings } from "../../../src/config/types.ts";
 import type { Site, WebServerName } from "../../../src/sites/index.ts";
+import { repositoryRoot } from "../../support/paths.ts";
 import { temporaryFolder } from "../../support/temp.ts";
 import { configFolder } from "../config/folder.ts";
 
@@ -42,6 +43,16 @@ describe("a site", () => {
     const notes = (root: string): string => model({ root }, { pool }).notes.join();
     expect(notes(pool.chdir)).toMatch(/holds the application: visitors can read its source/);
     expect(notes(join(pool.chdir, "public"))).not.toMatch(/source/);
+  });
+
+  it("gives a program in Python that the web server starts the stand-in for flup", async () => {
+    writeFileSync(join(cwd, "flask.fcgi"), "#!/usr/bin/python3\n");
+    const environmentOf = (spawn: string, pool?: PoolSettings): unknown =>
+      site({ spawn, env: ["A=1"] }, { server: "lighttpd", ...(pool && { pool }) }).application;
+    const python = { environment: { PYTHONPATH: join(repositoryRoot, "python"), A: "1" } };
+    expect(environmentOf("flask.fcgi")).toMatchObject(python);
+    expect(environmentOf("app.fcgi", await poolFrom({ app: "shop:app" }))).toMatchObject(python);
+    expect(environmentOf("app.fcgi")).toMatchObject({ environment: { NODE_ENV: "production", A: "1" } });
   });
 
   it("keeps connections by itself only where a reload of Postern loses no request", () => {

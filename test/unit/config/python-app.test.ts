@@ -1,7 +1,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
-import { isPythonApp } from "../../../src/config/python-app.ts";
+import { isPythonApp, pythonSource } from "../../../src/config/python-app.ts";
 import { temporaryFolder } from "../../support/temp.ts";
 
 let folder = "";
@@ -16,7 +16,9 @@ beforeAll(() => {
     program: "#!/srv/venv/bin/python3\n",
   };
   for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, name), text);
-  mkdirSync(join(folder, "folder"));
+  for (const name of ["folder", "package", "mysite"]) mkdirSync(join(folder, name));
+  const modules = ["app.py", "package/__init__.py", "package/module.py", "mysite/wsgi.py", "site.wsgi"];
+  for (const path of modules) writeFileSync(join(folder, path), "");
 });
 
 describe("an application", () => {
@@ -48,5 +50,24 @@ describe("an application", () => {
     "folder",
   ])("named %s is not", (name) => {
     expect(isPythonApp(join(folder, name))).toBe(false);
+  });
+});
+
+describe("the source of", () => {
+  it.each([
+    ["app.py", "app.py"],
+    ["app.py:name", "app.py"],
+    ["app:name", "app.py"],
+    ["package:app", "package/__init__.py"],
+    ["package.module:make()", "package/module.py"],
+    ["mysite.wsgi:application", "mysite/wsgi.py"],
+    ["site.wsgi:application", "site.wsgi"],
+    ["flask.fcgi", "flask.fcgi"],
+  ])("%s is %s", (name, source) => {
+    expect(pythonSource(join(folder, name))).toBe(join(folder, source));
+  });
+
+  it.each(["gone.py", "gone:app", "package.gone:app", "folder"])("%s is not there", (name) => {
+    expect(pythonSource(join(folder, name))).toBeUndefined();
   });
 });

@@ -57,6 +57,48 @@ describe.each(variants)("%s", (variant) => {
   });
 });
 
+describe("an application in Python", () => {
+  const { environment: _, ...rest } = model;
+  const python = {
+    program: "/usr/bin/python3",
+    app: "/home/kim/shop/shop:app",
+    library: '/home/kim/a "b"/python',
+  };
+  const served = { ...rest, environment: {}, workingDirectory: "/home/kim/shop" };
+  const shared = { ...served, arguments: ["serve", python.app], python };
+
+  it("is started on a shared host by Python itself", () => {
+    const { files, steps } = generateService("shared-hosting", shared);
+    expect(files[0]?.text).toBe(`#!/usr/bin/python3
+# yourapplication, a Node application served by Postern. Made by: postern init shared-hosting
+# Started by the web server, with the socket as descriptor 0. Messages go to the error log of the site.
+import os
+import sys
+
+os.chdir("/home/kim/shop")
+sys.path.append("/home/kim/a \\"b\\"/python")
+
+from postern_wsgi import run_application
+
+run_application("/home/kim/shop/shop:app")
+`);
+    expect(steps.find(({ what }) => what === "reload")?.command).toBe(
+      `pkill -TERM -u "$(id -un)" -f '^[^ ]*python[^ ]* .*/yourapplication\\.fcgi$'`,
+    );
+  });
+
+  it("is not started by a Python that no first line can name", () => {
+    const odd = { ...shared, python: { ...python, program: "/home/kim/my environment/bin/python" } };
+    expect(() => generateService("shared-hosting", odd)).toThrow(
+      /the first line of a program can name no such path/,
+    );
+  });
+
+  it("has no empty line about an environment for supervisor, who refuses it", () => {
+    expect(generateService("supervisor", served).files[0]?.text).not.toContain("environment=");
+  });
+});
+
 describe("every kind", () => {
   it("gives the service longer than its requests have, before it is killed", () => {
     const patient: ServiceModel = { ...model, drainTimeoutSeconds: 99.5 };
