@@ -44,10 +44,17 @@ RESPONDER = 1
 KEEP_CONN = 1
 REQUEST_COMPLETE, CANT_MPX_CONN, OVERLOADED, UNKNOWN_ROLE = range(4)
 HEADER = struct.Struct(">BBHHBB")
+#: BEGIN_REQUEST as a whole, and the header of the record behind it.
+BEGINNING = struct.Struct(">BBHHBBHB5xBBHHB")
+#: What ends a request: an empty STDOUT record, and END_REQUEST.
+ENDING = struct.Struct(">BBHHHBBHHHIBxxx")
 #: Content of a STDOUT record at most: the longest that is a multiple of eight.
 RECORD_BYTES = 65528
 #: A header block travels in one record. HAProxy needs that.
 MAX_HEAD_BYTES = 65528
+
+#: An answer of so many bytes is put together for one send().
+COPIED_BYTES = 65536
 
 MAX_PARAMS_BYTES = 262144
 MAX_PARAMS = 1000
@@ -177,7 +184,7 @@ def _ends_with(path, tail):
 
 
 def _clip(text, length):
-    return text if len(text) <= length else text[:length] + "…"
+    return text if len(text) <= length else "%s… (%d more)" % (text[:length], len(text) - length)
 
 
 class Target:
@@ -500,7 +507,9 @@ _SINGLE = frozenset(
         "PROXY_AUTHORIZATION REFERER RETRY_AFTER SERVER USER_AGENT"
     ).split()
 )
-_good_names = set()
+_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"))
+#: Names of parameters that were looked at before, and that go into environ as they are.
+_plain_names = set()
 
 
 def parse_params(blob):
@@ -514,114 +523,38 @@ def parse_params(blob):
     try:
         while at < end:
             name = blob[at]
-            if name < 128:
-                at += 1
+            value = blob[at + 1]
+            if name | value < 128:
+                at += 2
             else:
-                name = ((name & 127) << 24) | (blob[at + 1] << 16) | (blob[at + 2] << 8) | blob[at + 3]
-                at += 4
-            value = blob[at]
-            if value < 128:
-                at += 1
-            else:
-                value = ((value & 127) << 24) | (blob[at + 1] << 16) | (blob[at + 2] << 8) | blob[at + 3]
-                at += 4
+                at, name = _length_at(blob, at)
+                at, value = _length_at(blob, at)
             middle = at + name
-            stop = middle + value
-            if stop > end:
-                raise InvalidRequest("PARAMS end inside a pair")
+            at = middle + value
+            key = text[middle - name:middle]
             count += 1
-            key = text[at:middle]
             if key in params:
                 more = more or {}
-                more.setdefault(key, [params[key]]).append(text[middle:stop])
-            params[key] = text[middle:stop]
-            at = stop
+                more.setdefault(key, [params[key]]).append(text[middle:at])
+            params[key] = text[middle:at]
     except IndexError:
-        raise InvalidRequest("PARAMS end inside a pair") from None
+        at = -1
+    if at != end:
+        raise InvalidRequest("PARAMS end inside a pair")
     if count > MAX_PARAMS:
         raise TooLarge("%d params exceed the limit of %d" % (count, MAX_PARAMS))
     return params, more
 
 
+def _length_at(blob, at):
+    """A length in one byte or four -> where it ends, and the length."""
+    if blob[at] < 128:
+        return at + 1, blob[at]
+    return at + 4, ((blob[at] & 127) << 24) | (blob[at + 1] << 16) | (blob[at + 2] << 8) | blob[at + 3]
+
+
 class TooLarge(InvalidRequest):
     """Answered with 431."""
-
-
-def make_environ(params, more, target):
-    """The parameters as WSGI wants them. Takes the dict over."""
-    method = params.get("REQUEST_METHOD") or "GET"
-    if not _TOKEN.match(method):
-        raise _invalid("REQUEST_METHOD", method)
-    environ = params
-    authorization = None
-    dropped = None
-    for name, value in params.items():
-        if name.startswith("HTTP_"):
-            if name not in _good_names and not _learn(name):
-                dropped = dropped or []
-                dropped.append(name)
-            elif _LINE_END.search(value):
-                raise _invalid(name, value)
-        elif value != "" and authorization is None and name[:1] in "RAX" and _AUTHORIZATION.match(name):
-            authorization = value
-    if dropped is not None:
-        for name in dropped:
-            del environ[name]
-    if more is not None:
-        for name, values in more.items():
-            if name.startswith("HTTP_") and name in environ and name != "HTTP_HOST":
-                if name in _SINGLE:
-                    environ[name] = values[0]
-                else:
-                    environ[name] = ("; " if name == "HTTP_COOKIE" else ", ").join(values)
-    if not environ.get("HTTP_AUTHORIZATION"):
-        environ.pop("HTTP_AUTHORIZATION", None)
-        if authorization is not None:
-            if _LINE_END.search(authorization):
-                raise _invalid("HTTP_AUTHORIZATION", authorization)
-            environ["HTTP_AUTHORIZATION"] = authorization
-    length = environ.get("CONTENT_LENGTH", "")
-    if not _is_length(length):
-        environ.pop("CONTENT_LENGTH", None)
-    if _LINE_END.search(environ.get("CONTENT_TYPE", "")):
-        raise _invalid("CONTENT_TYPE", environ["CONTENT_TYPE"])
-    environ["REQUEST_METHOD"] = method
-    environ["SCRIPT_NAME"] = decode_path(target.base)
-    # The mount itself, asked for without its slash, has an empty path.
-    is_bare = target.base != "" and target.original_url.partition("?")[0] == target.base
-    environ["PATH_INFO"] = "" if is_bare else decode_path(target.path)
-    environ["QUERY_STRING"] = target.query
-    if not environ.get("SERVER_NAME"):
-        environ["SERVER_NAME"] = environ.get("SERVER_ADDR") or "localhost"
-    scheme = _scheme(environ)
-    if not environ.get("SERVER_PORT"):
-        environ["SERVER_PORT"] = "443" if scheme == "https" else "80"
-    if not environ.get("SERVER_PROTOCOL"):
-        environ["SERVER_PROTOCOL"] = "HTTP/1.1"
-    environ["wsgi.version"] = (1, 0)
-    environ["wsgi.url_scheme"] = scheme
-    environ["wsgi.input_terminated"] = True
-    environ["wsgi.run_once"] = False
-    environ["wsgi.file_wrapper"] = FileWrapper
-    return environ
-
-
-def _learn(name):
-    is_good = name not in _NEVER and _TOKEN.match(name) is not None
-    if is_good and len(_good_names) < 512 and len(name) <= 64:
-        _good_names.add(name)
-    return is_good
-
-
-def _is_length(text):
-    return 0 < len(text) <= 15 and text.isascii() and text.isdigit()
-
-
-def _scheme(params):
-    https = params.get("HTTPS", "")
-    if https != "":
-        return "https" if https == "1" or https.lower() == "on" else "http"
-    return "https" if params.get("REQUEST_SCHEME", "").lower() == "https" else "http"
 
 
 class FileWrapper:
@@ -641,6 +574,96 @@ class FileWrapper:
         if data:
             return data
         raise StopIteration
+
+
+#: Of every environ.
+_SAME = {
+    "wsgi.version": (1, 0),
+    "wsgi.input_terminated": True,
+    "wsgi.run_once": False,
+    "wsgi.file_wrapper": FileWrapper,
+}
+
+
+def make_environ(params, more, target, base=_SAME):
+    """The parameters as WSGI wants them. Takes the dict over. `base`: what is the same in every request."""
+    method = params.get("REQUEST_METHOD") or "GET"
+    if method not in _METHODS and not _TOKEN.match(method):
+        raise _invalid("REQUEST_METHOD", method)
+    environ = params
+    authorization = None
+    # Nearly always all names are known and no value has the end of a line in it: seen without a look at each.
+    if not params.keys() <= _plain_names:
+        authorization = _sort_out(params)
+    values = "".join(params.values())
+    if "\n" in values or "\r" in values or "\0" in values:
+        for name, value in params.items():
+            if (name.startswith("HTTP_") or name == "CONTENT_TYPE") and _LINE_END.search(value):
+                raise _invalid(name, value)
+    if more is not None:
+        for name, values in more.items():
+            if name.startswith("HTTP_") and name in environ and name != "HTTP_HOST":
+                if name in _SINGLE:
+                    environ[name] = values[0]
+                else:
+                    environ[name] = ("; " if name == "HTTP_COOKIE" else ", ").join(values)
+    if not environ.get("HTTP_AUTHORIZATION"):
+        environ.pop("HTTP_AUTHORIZATION", None)
+        if authorization is not None:
+            if _LINE_END.search(authorization):
+                raise _invalid("HTTP_AUTHORIZATION", authorization)
+            environ["HTTP_AUTHORIZATION"] = authorization
+    length = environ.get("CONTENT_LENGTH")
+    if length is not None and not _is_length(length):
+        del environ["CONTENT_LENGTH"]
+    environ["REQUEST_METHOD"] = method
+    environ["SCRIPT_NAME"] = decode_path(target.base)
+    path = target.path
+    # The mount itself, asked for without its slash, has an empty path.
+    is_bare = target.base != "" and target.original_url.partition("?")[0] == target.base
+    environ["PATH_INFO"] = "" if is_bare else path if "%" not in path else decode_path(path)
+    environ["QUERY_STRING"] = target.query
+    if not environ.get("SERVER_NAME"):
+        environ["SERVER_NAME"] = environ.get("SERVER_ADDR") or "localhost"
+    scheme = _scheme(environ)
+    if not environ.get("SERVER_PORT"):
+        environ["SERVER_PORT"] = "443" if scheme == "https" else "80"
+    if not environ.get("SERVER_PROTOCOL"):
+        environ["SERVER_PROTOCOL"] = "HTTP/1.1"
+    environ["wsgi.url_scheme"] = scheme
+    environ.update(base)
+    return environ
+
+
+def _sort_out(params):
+    """Drops headers that nobody may send. Returns an Authorization that strayed. What is plain is known from now on."""
+    authorization = None
+    for name in [name for name in params if name not in _plain_names]:
+        value = params[name]
+        is_plain = True
+        if name.startswith("HTTP_"):
+            if name in _NEVER or not _TOKEN.match(name):
+                del params[name]
+                continue
+        elif name[:1] in "RAX" and _AUTHORIZATION.match(name):
+            is_plain = False
+            if value != "" and authorization is None:
+                authorization = value
+        # Strangers choose names: no more than so many, and none of any size, is kept.
+        if is_plain and len(_plain_names) < 512 and len(name) <= 64:
+            _plain_names.add(name)
+    return authorization
+
+
+def _is_length(text):
+    return 0 < len(text) <= 15 and text.isascii() and text.isdigit()
+
+
+def _scheme(params):
+    https = params.get("HTTPS", "")
+    if https != "":
+        return "https" if https == "1" or https.lower() == "on" else "http"
+    return "https" if params.get("REQUEST_SCHEME", "").lower() == "https" else "http"
 
 
 # The body ------------------------------------------------------------------------------------------------------------
@@ -709,6 +732,31 @@ _FIELD_VALUE = re.compile("[\t -~\x80-\xff]*\\Z")
 _HOP_BY_HOP = frozenset(
     ("connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "status")
 )
+#: What was found of the statuses and the names of headers that applications send again and again.
+_codes = {}
+_lower_names = {}
+_MOST_KNOWN = 256
+
+
+def _code_of(status):
+    found = _STATUS.match(status)
+    if found is None:
+        raise ValueError("the status must be three digits and a reason such as '200 OK', not %r" % status[:80])
+    code = int(found.group(1))
+    if len(_codes) < _MOST_KNOWN:
+        _codes[status] = code
+    return code
+
+
+def _lower_name_of(name):
+    if not _TOKEN.match(name):
+        raise ValueError("the name of a header holds characters HTTP forbids: %r" % name[:80])
+    lower = name.lower()
+    if len(_lower_names) < _MOST_KNOWN and len(name) <= 64:
+        _lower_names[name] = lower
+    return lower
+
+
 _PAGE = (
     '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
     '<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>%s</title>\n'
@@ -773,10 +821,7 @@ class Exchange:
             raise AssertionError("start_response() was called again, without exc_info")
         if type(status) is not str:
             raise TypeError("the status must be text such as '200 OK', not %r" % (status,))
-        found = _STATUS.match(status)
-        if found is None:
-            raise ValueError("the status must be three digits and a reason such as '200 OK', not %r" % status[:80])
-        code = int(found.group(1))
+        code = _codes.get(status) or _code_of(status)
         length = None
         has_location = False
         is_events = False
@@ -785,11 +830,9 @@ class Exchange:
         for name, value in headers:
             if type(name) is not str or type(value) is not str:
                 raise TypeError("names and values of headers must be text: (%r, %r)" % (name, value))
-            if not _TOKEN.match(name):
-                raise ValueError("the name of a header holds characters HTTP forbids: %r" % name[:80])
-            if not _FIELD_VALUE.match(value):
+            lower = _lower_names.get(name) or _lower_name_of(name)
+            if not (value.isascii() and value.isprintable()) and not _FIELD_VALUE.match(value):
                 raise ValueError("header %s holds characters HTTP forbids: %r" % (name, value[:80]))
-            lower = name.lower()
             if lower in _HOP_BY_HOP:
                 continue
             if lower == "content-length":
@@ -877,7 +920,7 @@ class Exchange:
                 return
             out = []
             if not self.is_head_sent:
-                head = ("".join(self.fields) + "\r\n").encode("latin-1")
+                head = "".join((*self.fields, "\r\n")).encode("latin-1")
                 if len(head) > MAX_HEAD_BYTES:
                     message = "header block of %d bytes, the limit is %d" % (len(head), MAX_HEAD_BYTES)
                     self.fields = None
@@ -913,16 +956,15 @@ class Exchange:
                     out.append(piece)
             if is_last:
                 self.is_ended = True
-                out.append(HEADER.pack(1, STDOUT, rid, 0, 0, 0))
                 if self.has_stderr:
                     out.append(HEADER.pack(1, STDERR, rid, 0, 0, 0))
-                out.append(_end_record(rid, app_status, REQUEST_COMPLETE))
+                out.append(ENDING.pack(1, STDOUT, rid, 0, 0, 1, END_REQUEST, rid, 8, 0, app_status, REQUEST_COMPLETE))
                 if self.keep_conn and not self.connection.may_keep():
                     self.keep_conn = False
                     # nginx keeps a connection only when nothing follows END_REQUEST (docs/adr/0012).
                     if self.software.startswith("nginx"):
                         out.append(HEADER.pack(1, GET_VALUES_RESULT, 0, 0, 0, 0))
-            self.connection.send(out)
+            self.connection.send(out, size)
 
     def send_stderr(self, text):
         """To the web server's error log."""
@@ -1043,12 +1085,10 @@ class Connection:
 
     # Output
 
-    def send(self, parts):
-        size = 0
-        for part in parts:
-            size += len(part)
+    def send(self, parts, size=0):
+        """`size`: of those parts that may be large. Copying those costs more than naming each to the kernel."""
         try:
-            if size <= 131072:
+            if size <= COPIED_BYTES:
                 self.sock.sendall(b"".join(parts))
             else:
                 self._send_many(parts)
@@ -1110,6 +1150,10 @@ class Connection:
             skipped = min(self.skip, size - self.pos)
             self.pos += skipped
             self.skip -= skipped
+        elif self.state == IDLE and self.pos < size:
+            request_id = self._ordinary_request()
+            if request_id:
+                return request_id
         pos = self.pos
         while size - pos >= 8:
             version, kind, request_id, length, padding, _ = HEADER.unpack_from(buf, pos)
@@ -1140,6 +1184,35 @@ class Connection:
                 raise Disconnected("the body was read to its end")
             pos = self.pos
         return 0
+
+    def _ordinary_request(self):
+        """The id of a request that came as nearly all do: BEGIN_REQUEST, one record of parameters and the empty one that
+        ends them, together. Else 0, and nothing was taken."""
+        buf = self.buf
+        pos = self.pos
+        if len(buf) - pos < 32:
+            return 0
+        version, kind, request_id, length, padding, _, role, flags, version_2, kind_2, id_2, bytes_2, padding_2 = (
+            BEGINNING.unpack_from(buf, pos)
+        )
+        if (
+            kind != BEGIN_REQUEST or kind_2 != PARAMS or version != 1 or version_2 != 1 or request_id != id_2
+            or length != 8 or padding or role != RESPONDER or not request_id or not bytes_2
+        ):
+            return 0
+        start = pos + 24
+        end = start + bytes_2 + padding_2
+        if len(buf) < end + 8 or HEADER.unpack_from(buf, end)[:5] != (1, PARAMS, request_id, 0, 0):
+            return 0
+        self.pos = end + 8
+        self.request_id = request_id
+        self.keep_conn = flags & KEEP_CONN != 0
+        self.blob = (buf[start:start + bytes_2],)
+        self.error = None
+        self.state = RUNNING
+        self.stdin_ended = False
+        self.stdin_left = self.padding_left = 0
+        return request_id
 
     def _add_params(self, content):
         self.blob_bytes += len(content)
@@ -1380,6 +1453,9 @@ class Server:
         self._idle = 0
         self._told = set()
         self.access_log = None
+        self._environ = dict(_SAME)
+        self._environ["wsgi.multithread"] = settings.threads > 1
+        self._environ["wsgi.multiprocess"] = settings.is_multiprocess
         self._watch = EpollWatch() if hasattr(select, "epoll") else KqueueWatch()
         self._wake, self._waker = socket.socketpair()
         self._watch.watch_always(self._wake.fileno())
@@ -1492,6 +1568,8 @@ class Server:
                     connection.is_used = True
                     if not self._request(connection, slot):
                         return
+                    if not connection.buf:
+                        break
                 if connection.state == IDLE and connection.pos == len(connection.buf):
                     break
         except Disconnected:
@@ -1560,13 +1638,12 @@ class Server:
         if target.warning is not None and target.rule not in self._told:
             self._told.add(target.rule)
             self.host.log("warn", target.warning, {"rule": target.rule})
-        environ = make_environ(params, more, target)
+        environ = make_environ(params, more, target, self._environ)
         length = environ.get("CONTENT_LENGTH")
-        exchange.announced = -1 if length is None else int(length)
+        if length is not None:
+            exchange.announced = int(length)
         environ["wsgi.input"] = Input(exchange.read_input)
         environ["wsgi.errors"] = self.host.errors(exchange)
-        environ["wsgi.multithread"] = settings.threads > 1
-        environ["wsgi.multiprocess"] = settings.is_multiprocess
         exchange.run(self.application, environ)
 
     def _after(self, connection, exchange):
@@ -2799,7 +2876,7 @@ class CgiConnection:
         # What the application prints would be taken for its answer.
         os.dup2(2, 1)
 
-    def send(self, parts):
+    def send(self, parts, _size=0):
         data = b"".join(parts)
         at = 0
         while at < len(data):
