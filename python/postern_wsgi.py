@@ -23,6 +23,7 @@ A body is read when the application asks for it, and never further.
 import errno
 import io
 import json
+import mmap
 import os
 import re
 import select
@@ -1186,8 +1187,8 @@ class Connection:
         return 0
 
     def _ordinary_request(self):
-        """The id of a request that came as nearly all do: BEGIN_REQUEST, one record of parameters and the empty one that
-        ends them, together. Else 0, and nothing was taken."""
+        """The id of a request that came as nearly all do: BEGIN_REQUEST, one record of parameters and the empty one
+        that ends them, together. Else 0, and nothing was taken."""
         buf = self.buf
         pos = self.pos
         if len(buf) - pos < 32:
@@ -1999,25 +2000,31 @@ def frames_of(thread, depth):
 class Scoreboard:
     """What is being worked on, where it survives this process: a slot for each thread (src/manager/scoreboard.ts)."""
 
-    def __init__(self, fd):
-        self._fd = fd
+    def __init__(self, fd, threads):
+        self._slots = min(threads, SLOTS)
+        size = self._slots * SLOT_BYTES
+        try:
+            # The file as memory: no system calls. Written once first, for a page that a full memory file system cannot
+            # give is an error here and a SIGBUS later.
+            if os.pwrite(fd, bytes(size), 0) < size:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            self._bytes = mmap.mmap(fd, size)
+        except OSError:
+            self._slots = 0  # it must not take requests with it: the list of them is empty then, which is all
 
     def begin(self, slot, exchange):
-        if slot < SLOTS:
-            text = "1%d %s %s %s\n" % (
+        if slot < self._slots:
+            text = "%d %s %s %s\n" % (
                 exchange.started_at * 1000, exchange.method[:40], exchange.url[:800], exchange.client[:100]
             )
-            self._write(slot, text.encode("latin-1", "replace"))
+            data = text.encode("latin-1", "replace")
+            at = slot * SLOT_BYTES
+            self._bytes[at + 1:at + 1 + len(data)] = data
+            self._bytes[at] = 49  # "1", last: whoever reads finds all of it, or nothing
 
     def end(self, slot):
-        if slot < SLOTS:
-            self._write(slot, b"\0")
-
-    def _write(self, slot, data):
-        try:
-            os.pwrite(self._fd, data, slot * SLOT_BYTES)
-        except OSError:
-            pass  # a full memory file system must not take requests with it
+        if slot < self._slots:
+            self._bytes[slot * SLOT_BYTES] = 0
 
 
 # Loading an application ----------------------------------------------------------------------------------------------
@@ -2543,7 +2550,8 @@ class Worker(Host):
             for one in settings["sockets"]:
                 os.set_inheritable(one["fd"], False)
                 listeners.append(socket.socket(fileno=one["fd"]))
-            self.server = Server(application, settings_of(settings), self, Scoreboard(self.SCOREBOARD_FD))
+            ours = settings_of(settings)
+            self.server = Server(application, ours, self, Scoreboard(self.SCOREBOARD_FD, ours.threads))
             self.server.access_log = self.access_log
             self.server.listen(listeners)
         except Exception:
