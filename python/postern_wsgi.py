@@ -57,10 +57,14 @@ MAX_HEAD_BYTES = 65528
 #: An answer of so many bytes is put together for one send().
 COPIED_BYTES = 65536
 
+#: From so many bytes on a read of the body is not buffered.
+SMALL_READ = 8192
+
 MAX_PARAMS_BYTES = 262144
 MAX_PARAMS = 1000
 MAX_CONNECTIONS = 10000
-READ_BYTES = 65536
+#: A body of 64 KiB and what comes with it, at once.
+READ_BYTES = 73728
 #: A record, or the parameters of a request, may take this long to arrive, seconds.
 RECORD_TIMEOUT = 30.0
 #: How long the rest of a body that nobody wants is read and dropped before the connection is closed, seconds.
@@ -686,7 +690,19 @@ class Input:
         return reader
 
     def read(self, size=-1):
-        return self._open().read(-1 if size is None else size)
+        is_whole = size is None or size < 0
+        if self._reader is not None or not is_whole and size < SMALL_READ:
+            return self._open().read(-1 if is_whole else size)
+        # Frameworks take a body whole, or in large pieces: what has come goes into them directly.
+        left = sys.maxsize if is_whole else size
+        pieces = []
+        while left:
+            piece = self._raw(left)
+            if not piece:
+                break
+            pieces.append(piece)
+            left -= len(piece)
+        return b"".join(pieces)
 
     def read1(self, size=-1):
         return self._open().read1(size)
@@ -1273,7 +1289,7 @@ class Connection:
         raise Disconnected("what came is not FastCGI 1.0")
 
     def read_stdin(self, most):
-        """Some bytes of the body of the running request; empty at its end. Blocks."""
+        """Some bytes of the body of the running request, for the moment; empty at its end. Blocks."""
         exchange = self.exchange
         if exchange.input_error is not None:
             raise exchange.input_error
@@ -1284,7 +1300,7 @@ class Connection:
                     self._wait(True)
                     continue
                 size = min(have, self.stdin_left, most)
-                piece = self.buf[self.pos:self.pos + size]
+                piece = memoryview(self.buf)[self.pos:self.pos + size]
                 self.pos += size
                 self.stdin_left -= size
                 return self._counted(exchange, piece)

@@ -95,6 +95,14 @@ describeWithServer("python", "a WSGI application on our server for Python", () =
     expect(lines.body).toBe(`[b'one\\n', b'two', [b'\\n', b'three']]`);
   });
 
+  it("gives a body in whatever pieces it is asked for, buffered and not", async () => {
+    const body = Buffer.alloc(200_000, "a line of 20 bytes.\n");
+    const answer = await ask(alone.client, "/ways", { stdin: body });
+    const [lengths, ...rest] = answer.body.split(/(?<=\n)/);
+    expect(JSON.parse(lengths ?? "")).toEqual([20000, 30000, 20, 5, 40000, 3, 109972, 0, 0, 0]);
+    expect(rest.join("")).toBe(body.toString("latin1"));
+  });
+
   it("reads no more of a body than the application asks for, and serves the next request", async () => {
     const body = Buffer.alloc(2_000_000, "0123456789");
     expect((await ask(alone.client, "/half", { stdin: body })).body).toBe("0123456789");

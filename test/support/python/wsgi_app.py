@@ -48,6 +48,15 @@ def lines(environ, start_response):
     return [repr([first, some, rest]).encode()]
 
 
+def ways(environ, start_response):
+    """Reads in all ways, large before small: their lengths, and all of it."""
+    body = environ["wsgi.input"]
+    pieces = [body.read(20000), body.read(30000), body.readline(), body.read(5), body.read(40000), body.readline(3)]
+    pieces += [body.read(), body.read(), body.read(9000), body.readline()]
+    start_response("200 OK", PLAIN)
+    return [json.dumps([len(piece) for piece in pieces]).encode() + b"\n" + b"".join(pieces)]
+
+
 def half(environ, start_response):
     some = environ["wsgi.input"].read(10)
     start_response("200 OK", PLAIN)
