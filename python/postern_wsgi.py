@@ -73,9 +73,14 @@ LINGER_TIMEOUT = 30.0
 #: would cross the next request, and nobody repeats a POST.
 LAST_REQUEST = 1.0
 STATUS_TIMEOUT = 2.0
+#: What goes on happening is logged this often, seconds.
+TELL_AGAIN = 10.0
 
 SLOT_BYTES = 1024
 SLOTS = 256
+
+#: The manager takes no longer message from a worker: src/manager/channel.ts.
+MAX_MESSAGE_BYTES = 262144
 
 EXIT_BOOT = 3
 EXIT_APP = 4
@@ -884,6 +889,8 @@ class Exchange:
             raise AssertionError("write() was called before start_response()")
         if not isinstance(data, (bytes, bytearray, memoryview)):
             raise TypeError("a body consists of bytes, not %s" % type(data).__name__)
+        if not isinstance(data, bytes):
+            data = bytes(data)  # the length of a memoryview counts items
         if data or not self.is_head_sent:
             self._send(data, False)
 
@@ -910,6 +917,8 @@ class Exchange:
                         if self.fields is None:
                             raise AssertionError("the application gave a body before it called start_response()")
                         self._send(piece, False)
+                        if self.is_ended and self.is_bodyless:
+                            break  # HEAD of a stream without end would keep its thread for ever
                 self._finish(b"")
         finally:
             close = getattr(result, "close", None)
@@ -1030,7 +1039,7 @@ class Exchange:
             self.sent = 0 if self.method == "HEAD" else len(body)
             content = head.encode("ascii") + (b"" if self.method == "HEAD" else body)
             rid = self.request_id
-            self.connection.send(
+            self.connection.send_at_once(
                 [
                     HEADER.pack(1, STDOUT, rid, len(content), 0, 0),
                     content,
@@ -1125,11 +1134,22 @@ class Connection:
 
     def break_off(self, tail):
         try:
+            # Not waiting: the main thread does this too. Where there is no room, the end comes within a record anyway.
             if tail:
-                self.sock.sendall(tail)
+                self.sock.send(tail, socket.MSG_DONTWAIT)
+        except OSError:
+            pass
+        try:
             self.sock.shutdown(socket.SHUT_WR)
         except OSError:
             pass
+
+    def send_at_once(self, parts):
+        """For the main thread, which waits for nobody."""
+        try:
+            self.sock.send(b"".join(parts), socket.MSG_DONTWAIT)
+        except OSError as error:
+            raise Disconnected("nobody reads the answer (%s)" % error.strerror) from None
 
     def may_keep(self):
         return self.server.may_keep()
@@ -1240,13 +1260,14 @@ class Connection:
             self.blob.append(content)
 
     def _on_begin(self, request_id, content):
-        if request_id == 0 or len(content) < 3:
-            return
+        if request_id == 0 or len(content) != 8:
+            raise Disconnected("BEGIN_REQUEST of id %d has %d bytes" % (request_id, len(content)))
         role = (content[0] << 8) | content[1]
         keep_conn = bool(content[2] & KEEP_CONN)
         if self.state in (HEAD, RUNNING):
-            if request_id != self.request_id:
-                self.send([_end_record(request_id, 0, CANT_MPX_CONN)])
+            if request_id == self.request_id:
+                raise Disconnected("BEGIN_REQUEST of a request that has begun")
+            self.send([_end_record(request_id, 0, CANT_MPX_CONN)])
             return
         if self.state == LINGER:
             return
@@ -1270,8 +1291,8 @@ class Connection:
         known = {"FCGI_MAX_CONNS": most, "FCGI_MAX_REQS": most, "FCGI_MPXS_CONNS": "0"}
         try:
             asked, _ = parse_params(content)
-        except InvalidRequest:
-            asked = {}
+        except InvalidRequest as error:
+            raise Disconnected("GET_VALUES: %s" % error) from None
         pairs = b"".join(
             bytes((len(name), len(known[name]))) + name.encode() + known[name].encode()
             for name in asked
@@ -1303,7 +1324,13 @@ class Connection:
                 piece = memoryview(self.buf)[self.pos:self.pos + size]
                 self.pos += size
                 self.stdin_left -= size
-                return self._counted(exchange, piece)
+                if 0 <= exchange.announced < exchange.received + size:
+                    # Longer than CONTENT_LENGTH: the rest is dropped.
+                    piece = piece[:exchange.announced - exchange.received]
+                    if not piece:
+                        continue
+                exchange.received += len(piece)
+                return piece
             if self.padding_left:
                 skipped = min(have, self.padding_left)
                 self.pos += skipped
@@ -1332,24 +1359,19 @@ class Connection:
             if kind == ABORT_REQUEST and request_id == self.request_id:
                 self.stdin_ended = True
                 raise self._lost(exchange, "the web server has given the request up")
-            if request_id == 0:
-                self._on_management(kind, content)
-            elif kind == BEGIN_REQUEST:
-                self._on_begin(request_id, content)
+            try:
+                if kind == BEGIN_REQUEST:
+                    self._on_begin(request_id, content)
+                elif request_id == 0:
+                    self._on_management(kind, content)
+            except Disconnected as error:
+                exchange.input_error = error
+                raise
         if 0 <= exchange.received < exchange.announced:
             message = "the body ended after %d of %d bytes" % (exchange.received, exchange.announced)
             exchange.input_error = BodyShort(message)
             raise exchange.input_error
         return b""
-
-    def _counted(self, exchange, piece):
-        if 0 <= exchange.announced < exchange.received + len(piece):
-            piece = piece[:max(0, exchange.announced - exchange.received)]
-            exchange.received += len(piece)
-            # Longer than CONTENT_LENGTH: the rest is dropped.
-            return piece if piece else self.read_stdin(1 << 30)
-        exchange.received += len(piece)
-        return piece
 
     def _lost(self, exchange, why):
         exchange.input_error = Disconnected(why)
@@ -1469,10 +1491,13 @@ class Server:
         self._threads = []
         self._idle = 0
         self._told = set()
+        self._told_at = {}
         self.access_log = None
         self._environ = dict(_SAME)
         self._environ["wsgi.multithread"] = settings.threads > 1
         self._environ["wsgi.multiprocess"] = settings.is_multiprocess
+        self.is_child = False
+        os.register_at_fork(after_in_child=self._on_fork)
         self._watch = EpollWatch() if hasattr(select, "epoll") else KqueueWatch()
         self._wake, self._waker = socket.socketpair()
         self._watch.watch_always(self._wake.fileno())
@@ -1492,9 +1517,26 @@ class Server:
     def _add_thread(self):
         slot = len(self._threads)
         thread = threading.Thread(target=self._work, args=(slot,), name="postern-%d" % slot, daemon=True)
+        thread.start()
         self._threads.append(thread)
         self._idle += 1
-        thread.start()
+
+    def _add_thread_if_possible(self):
+        """The system may refuse one (TasksMax, RLIMIT_NPROC, memory): those that there are go on."""
+        try:
+            self._add_thread()
+        except (RuntimeError, MemoryError) as error:
+            if self._is_time_to_tell("thread"):
+                text = "%d of %d threads run: the system gives no more" % (len(self._threads), self.settings.threads)
+                self.host.log("error", text, {"error": str(error)})
+
+    def _is_time_to_tell(self, what):
+        """What happens with every request is worth a line now and then."""
+        now = time.monotonic()
+        if now - self._told_at.get(what, -TELL_AGAIN) < TELL_AGAIN:
+            return False
+        self._told_at[what] = now
+        return True
 
     def _work(self, slot):
         wait = self._watch.wait
@@ -1523,7 +1565,8 @@ class Server:
             self._watch_listener(listener)
             return
         except OSError as error:
-            self.host.log("error", "a connection could not be accepted; accepting goes on", {"error": str(error)})
+            if self._is_time_to_tell("accept"):
+                self.host.log("error", "a connection could not be accepted; accepting goes on", {"error": str(error)})
             time.sleep(0.1)
             self._watch_listener(listener)
             return
@@ -1539,9 +1582,12 @@ class Server:
             sock.close()
             return
         if len(self.connections) >= MAX_CONNECTIONS:
-            self.host.log("warn", "more than %d connections" % MAX_CONNECTIONS, {})
+            if self._is_time_to_tell("connections"):
+                self.host.log("warn", "more than %d connections" % MAX_CONNECTIONS, {})
             sock.close()
             return
+        if sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection = Connection(self, sock, address)
         self.connections[connection.fd] = connection
         self.accepted += 1
@@ -1661,7 +1707,21 @@ class Server:
             exchange.announced = int(length)
         environ["wsgi.input"] = Input(exchange.read_input)
         environ["wsgi.errors"] = self.host.errors(exchange)
-        exchange.run(self.application, environ)
+        try:
+            exchange.run(self.application, environ)
+        except BaseException:
+            if self.is_child:
+                _end_child(sys.exc_info()[1])
+            raise
+        if self.is_child:
+            _end_child(None)
+
+    def _on_fork(self):
+        """In a child that the application has forked. It is no second server: the connections and sockets are not its
+        own, and what returns from the application here, or calls sys.exit(), ends the child."""
+        self.is_child = True
+        for sock in [connection.sock for connection in self.connections.values()] + list(self.listeners.values()):
+            sock.close()
 
     def _after(self, connection, exchange):
         connection.exchange = None
@@ -1716,7 +1776,7 @@ class Server:
             self._idle -= 1
             if self._idle == 0:
                 if len(self._threads) < self.settings.threads:
-                    self._add_thread()
+                    self._add_thread_if_possible()
                 elif self.full_since is None:
                     self.full_since = exchange.began
         if self.scoreboard is not None:
@@ -1947,6 +2007,20 @@ class Server:
         for thread in self._threads:
             if not self.open:
                 thread.join(1)
+
+
+def _end_child(error):
+    code = 0
+    if isinstance(error, SystemExit):
+        code = error.code if isinstance(error.code, int) else 0 if error.code is None else 1
+        if code == 1 and not isinstance(error.code, int):
+            sys.stderr.write("%s\n" % error.code)
+    elif error is not None and not isinstance(error, Disconnected):
+        sys.stderr.write(_traceback() + "\n")
+        code = 1
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code & 255)
 
 
 def _is_for(params, path):
@@ -2386,10 +2460,12 @@ class Worker(Host):
     # The channel
 
     def tell(self, **message):
-        data = (json.dumps(message) + "\n").encode()
+        return self._write(json.dumps(message))
+
+    def _write(self, line):
         try:
             with self._channel_lock:
-                self._channel.sendall(data)
+                self._channel.sendall((line + "\n").encode())
             return True
         except OSError:
             return False
@@ -2451,7 +2527,13 @@ class Worker(Host):
     def log(self, level, message, fields):
         if level == "debug" and self._level != "debug":
             return
-        if not self.tell(type="log", level=level, message=message[:20000], fields=fields):
+        # A longer message would end the channel, and with it this worker.
+        for most in (20000, 4000, 500):
+            shown = {name: _clip(value, most) if isinstance(value, str) else value for name, value in fields.items()}
+            data = json.dumps({"type": "log", "level": level, "message": _clip(message, most), "fields": shown})
+            if len(data) < MAX_MESSAGE_BYTES:
+                break
+        if not self._write(data):
             sys.stderr.write("postern: %s\n" % message)
 
     def errors(self, exchange):
