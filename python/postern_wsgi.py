@@ -633,6 +633,15 @@ def make_environ(params, more, target, base=_SAME):
     is_bare = target.base != "" and target.original_url.partition("?")[0] == target.base
     environ["PATH_INFO"] = "" if is_bare else path if "%" not in path else decode_path(path)
     environ["QUERY_STRING"] = target.query
+    # Django works the mount out of these, and takes off as many characters as PATH_INFO has: wrong, where the web server
+    # has spelled the path in another way. SCRIPT_NAME is right as it is.
+    for name in ("SCRIPT_URL", "REDIRECT_URL"):
+        spelled = environ.get(name)
+        if spelled is not None and (spelled != environ["SCRIPT_NAME"] + environ["PATH_INFO"] or "//" in spelled):
+            del environ[name]
+    # Caddy has it empty where the client sent none; a key that is not there means that to WSGI.
+    if environ.get("HTTP_HOST") == "":
+        del environ["HTTP_HOST"]
     if not environ.get("SERVER_NAME"):
         environ["SERVER_NAME"] = environ.get("SERVER_ADDR") or "localhost"
     scheme = _scheme(environ)
@@ -750,6 +759,8 @@ class _RawInput(io.RawIOBase):
 # One request ---------------------------------------------------------------------------------------------------------
 
 _STATUS = re.compile("([1-9][0-9][0-9])(?: ([\t -~\x80-\xff]*))?\\Z")
+#: Line ends and tabs may stand in an error log; what else a terminal obeys may not.
+_STDERR_CONTROL = re.compile("\r(?=\n)|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _FIELD_VALUE = re.compile("[\t -~\x80-\xff]*\\Z")
 _HOP_BY_HOP = frozenset(
     ("connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "status")
@@ -819,6 +830,7 @@ class Exchange:
         self.is_slow = False
         self.is_expired = False
         self.has_stderr = False
+        self.held = None  # a STDERR record that goes out with the head
         self.sent = 0
         self.announced = -1  # CONTENT_LENGTH
         self.received = 0
@@ -858,6 +870,8 @@ class Exchange:
             if lower in _HOP_BY_HOP:
                 continue
             if lower == "content-length":
+                if code == 204 or code < 200:
+                    continue  # RFC 9110 section 8.6; h2o would wait for the body
                 if not _is_length(value.strip()):
                     raise ValueError("Content-Length must be a number: %r" % value[:80])
                 length = int(value)
@@ -952,6 +966,8 @@ class Exchange:
                     self.fields = None
                     raise ValueError(message)
                 self.is_head_sent = True
+                if self.held is not None:
+                    out.append(self.held)
             else:
                 head = b""
             size = 0 if self.is_bodyless else len(data)
@@ -992,14 +1008,22 @@ class Exchange:
                         out.append(HEADER.pack(1, GET_VALUES_RESULT, 0, 0, 0, 0))
             self.connection.send(out, size)
 
-    def send_stderr(self, text):
-        """To the web server's error log."""
-        data = text.encode("utf-8", "backslashreplace")[:RECORD_BYTES]
+    def send_stderr(self, text, is_held=False):
+        """To the web server's error log, at once or with the head of the answer. Returns whether it goes there."""
+        data = _STDERR_CONTROL.sub(_escape_control, text).encode("utf-8", "backslashreplace")[:RECORD_BYTES]
         with self.lock:
             if self.is_ended or self.is_expired:
-                return
+                return False
+            record = HEADER.pack(1, STDERR, self.request_id, len(data), 0, 0) + data
+            if is_held and not self.is_head_sent:
+                self.held = record
+            # HAProxy 2 dies of a STDERR record that comes by itself, with every visitor it has.
+            elif self.software.startswith("HAProxy 2."):
+                return False
+            else:
+                self.connection.send([record])
             self.has_stderr = True
-            self.connection.send([HEADER.pack(1, STDERR, self.request_id, len(data), 0, 0), data])
+        return True
 
     def answer(self, status, title, content_type, body, app_status=0, extra=()):
         """A whole answer of ours."""
@@ -1064,6 +1088,10 @@ class Exchange:
         else:
             tail = bytes(8)
         self.connection.break_off(tail)
+
+
+def _escape_control(found):
+    return "" if found.group() == "\r" else "\\x%02x" % ord(found.group())
 
 
 def _escape_html(text):
@@ -1862,7 +1890,8 @@ class Server:
         try:
             if exchange.is_ended:
                 return
-            exchange.send_stderr("request %d %s %s: %s\n" % (exchange.number, exchange.method, exchange.url, line))
+            line = "request %d %s %s: %s\n" % (exchange.number, exchange.method, exchange.url, line)
+            exchange.send_stderr(line, True)
             if not exchange.is_head_sent:
                 exchange.page(500, "Internal Server Error", text if self.settings.is_development else None, 1)
             else:
@@ -2925,10 +2954,14 @@ class ErrorLog:
             self._send(text)
 
     def _send(self, text):
+        exchange = self._exchange
         try:
-            self._exchange.send_stderr(text)
+            if exchange.send_stderr(text):
+                return
         except Disconnected:
             pass
+        for line in text.splitlines():
+            exchange.connection.server.host.log("info", line, {})
 
 
 def _is_listening(fd):

@@ -27,7 +27,7 @@ const OTHERS = ["uWSGI, FastCGI", "gunicorn sync, HTTP", "gunicorn gthread, HTTP
 const NEEDED = ["gcc", "libc6-dev", "nginx", "python"] as const;
 
 describeWithServer(
-  [...NEEDED, "python-flask", "gunicorn", "uwsgi", "uwsgi-python"],
+  [...NEEDED, "flask", "gunicorn", "uwsgi", "uwsgi-python"],
   "the comparison of servers for Python",
   () => {
     beforeAll(() => built());

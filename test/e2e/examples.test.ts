@@ -204,7 +204,7 @@ describe("examples", () => {
   });
 
   const flask = example("flask", "");
-  describeWithServer(["python", "python-flask"], "in Python", () => {
+  describeWithServer(["python", "flask"], "in Python", () => {
     const env = {
       PATH: `${dirname(process.execPath)}:/usr/bin:/bin`,
       PYTHONPATH: join(repositoryRoot, "python"),

@@ -26,7 +26,7 @@ import { serverUser, type WebServer } from "../support/web-servers/web-server.ts
 const SOON = { timeoutMs: 30_000 };
 const LONG = { timeout: patience(60_000) };
 const { blocks, names, quoted, commandAbove } = readQuoting("docs/guide-python.md");
-const NEEDED: readonly ServerName[] = ["python", "python-flask"];
+const NEEDED: readonly ServerName[] = ["python", "flask"];
 
 const running: (Running | WebServer)[] = [];
 beforeAll(built);

@@ -188,8 +188,43 @@ describeWithServer("python", "a WSGI application on our server for Python", () =
     expect((await get("/moved")).status).toBe(301);
   });
 
-  it("passes wsgi.errors to the web server's log", async () => {
+  it("takes away what leads Django to another SCRIPT_NAME, and a host that the client did not send", async () => {
+    const asked = async (params: Readonly<Record<string, string>>): Promise<Record<string, unknown>> =>
+      environOf("/m/environ/a%2Fb", {
+        SCRIPT_NAME: "/m",
+        PATH_INFO: "/environ/a/b",
+        SCRIPT_URL: "/m/environ/a/b",
+        HTTP_HOST: "",
+        ...params,
+      });
+    const environ = await asked({ REDIRECT_URL: "/m/environ/a%2Fb" });
+    expect(environ).toMatchObject({ SCRIPT_NAME: "/m", SCRIPT_URL: "/m/environ/a/b" });
+    expect(environ).not.toHaveProperty("REDIRECT_URL");
+    expect(environ).not.toHaveProperty("HTTP_HOST");
+    expect(await asked({ SCRIPT_URL: "/m//environ/a/b" })).not.toHaveProperty("SCRIPT_URL");
+    expect(await asked({ HTTP_HOST: "example.com" })).toMatchObject({ HTTP_HOST: "example.com" });
+  });
+
+  it("announces no length with 204", async () => {
+    const { status, headers, body } = await get("/no_content");
+    expect({ status, body }).toEqual({ status: 204, body: "" });
+    expect(headers).not.toContain("Content-Length");
+  });
+
+  it("sends HAProxy 2 no STDERR by itself, of which it dies, and logs it instead", async () => {
+    const haproxy = { SERVER_SOFTWARE: "HAProxy 2.6.12" };
+    const from = alone.running.lines.length;
+    expect(await get("/errors", haproxy)).toMatchObject({ status: 200, stderr: "" });
+    await alone.running.waitForLine(/ info +a line for the log$/, { from });
+    const failed = await get("/fails", haproxy);
+    expect(failed.status).toBe(500);
+    expect(failed.stderr).toMatch(/^request \d+ GET \/fails: RuntimeError/); // with the head of the page
+  });
+
+  it("passes wsgi.errors to the web server's log, without what a terminal obeys", async () => {
     expect((await get("/errors")).stderr).toBe("a line for the log\nand a piece");
+    // Characters as bytes, as the client shows them.
+    expect((await get("/noisy")).stderr).toMatch(/^a\\x1b\[2J\tb\n\\x9b\\x00(é|Ã©)\n$/);
   });
 
   it("serves several requests at once", async () => {

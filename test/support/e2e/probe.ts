@@ -1,6 +1,6 @@
 /**
- * The probe (programs/probe) as tests see it: started on addresses of its own, or made ready for a web server to start;
- * and its journal, which tells what it saw.
+ * The probe (programs/probe, and programs/probe-python for Python) as tests see it: started on addresses of its own, or
+ * made ready for a web server to start; and its journal, which tells what it saw.
  */
 import { chmodSync, chownSync, cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -11,8 +11,9 @@ import { temporaryFolder } from "../temp.ts";
 import { waitFor } from "../wait.ts";
 import { type FastCgiAddress, serverUser } from "../web-servers/web-server.ts";
 import { built, programPath } from "./built.ts";
+import { type Middleware, makePythonProbe, type PythonForm, pythonFormOf } from "./probe-python.ts";
 
-export type FormName = "express" | "listener" | "httpServer" | "fetch";
+export type FormName = "express" | "listener" | "httpServer" | "fetch" | PythonForm;
 export type Transport = "unix" | "tcp";
 
 /** What the application sees of a request. */
@@ -60,6 +61,8 @@ export interface Probe {
   waitUntilIdle(): Promise<void>;
   /** Lets a request go on that waits for `gate`. */
   open(gate: string): void;
+  /** What its processes have printed: for Python, the log of the manager. */
+  output(): string;
   stop(): Promise<void>;
 }
 
@@ -69,20 +72,33 @@ export interface ProbeOptions {
   readonly transports: readonly Transport[];
   /** Options of `serve`. */
   readonly serve?: Readonly<Record<string, unknown>>;
+  /** Of the guide, around an application in Python. */
+  readonly wrapped?: Middleware | undefined;
+}
+
+/** What starts a form of it. */
+export interface Startable {
+  /** The `.fcgi` file. */
+  readonly text: string;
+  /** The process that serves on an address. */
+  start(bind: string, at: number): Running;
 }
 
 /** Starts a probe, or makes it ready to be started. */
 export async function startProbe(options: ProbeOptions): Promise<Probe> {
-  const main = await installed();
   const folder = temporaryFolder("probe");
   const user = serverUser();
   const journal = join(folder, "journal");
   writeFileSync(journal, "");
   chmodSync(journal, 0o666);
   if (user) chownSync(folder, user.uid, user.gid);
-  const args = [main, `--journal=${journal}`, `--form=${options.form}`];
+  const python = pythonFormOf(options.form);
   const program = join(folder, "probe.fcgi");
-  writeFileSync(program, wrapper([...args, `--options=${JSON.stringify(options.serve ?? {})}`]));
+  const startable =
+    python === undefined
+      ? await makeNodeProbe(options, journal)
+      : await makePythonProbe({ ...options, form: python }, journal, program);
+  writeFileSync(program, startable.text);
   chmodSync(program, 0o755);
 
   const processes: Running[] = [];
@@ -93,22 +109,34 @@ export async function startProbe(options: ProbeOptions): Promise<Probe> {
         ? { unix: join(folder, `${at}.sock`) }
         : { host: "127.0.0.1", port: await freePort() };
     const bind = "unix" in address ? `unix:${address.unix}` : `${address.host}:${address.port}`;
-    const serve = { ...options.serve, ...(user ? { group: user.gid } : {}) };
-    processes.push(
-      start(process.execPath, [...args, `--bind=${bind}`, `--options=${JSON.stringify(serve)}`], {
-        env: { ...process.env, NODE_ENV: "production" },
-      }),
-    );
+    processes.push(startable.start(bind, at));
     addresses.push(address);
   }
   const probe = describeProbe({ journal, program, addresses, processes });
   for (const running of processes) {
+    if (python !== undefined) {
+      await running.waitForLine(/listening/, { timeoutMs: 30_000 });
+      continue;
+    }
     await probe.wait("the probe to listen", ({ event, pid }) => {
       if (running.exit) throw new Error(`the probe has ended:\n${running.output()}`);
       return event === "ready" && pid === running.pid;
     });
   }
   return probe;
+}
+
+async function makeNodeProbe(options: ProbeOptions, journal: string): Promise<Startable> {
+  const args = [await installed(), `--journal=${journal}`, `--form=${options.form}`];
+  const user = serverUser();
+  const serve = { ...options.serve, ...(user ? { group: user.gid } : {}) };
+  return {
+    text: wrapper([...args, `--options=${JSON.stringify(options.serve ?? {})}`]),
+    start: (bind) =>
+      start(process.execPath, [...args, `--bind=${bind}`, `--options=${JSON.stringify(serve)}`], {
+        env: { ...process.env, NODE_ENV: "production" },
+      }),
+  };
 }
 
 function describeProbe(of: {
@@ -146,6 +174,7 @@ function describeProbe(of: {
       );
     },
     open: (gate) => writeFileSync(`${journal}.${gate}`, ""),
+    output: () => processes.map((running) => running.output()).join(""),
     async stop() {
       for (const running of processes) await running.stop();
     },

@@ -10,6 +10,23 @@ const MODULE_FOLDER = "/usr/lib/apache2/modules";
 
 /** Apache, with `program` as the only `.fcgi` file of the public folder, and the `.htaccess` that leads to it. */
 export function startSharedHost(program: string, publicFolder: string): Promise<WebServer> {
+  writeOurFiles(program, publicFolder);
+  return startApacheForUsers(publicFolder);
+}
+
+/** The same with files that a user has from elsewhere. */
+export function startSharedHostWith(
+  files: { readonly program: string; readonly name: string; readonly htaccess: string },
+  publicFolder: string,
+): Promise<WebServer> {
+  const path = join(publicFolder, files.name);
+  copyFileSync(files.program, path);
+  chmodSync(path, 0o755);
+  writeFileSync(join(publicFolder, ".htaccess"), files.htaccess);
+  return startApacheForUsers(publicFolder);
+}
+
+function writeOurFiles(program: string, publicFolder: string): void {
   const { files } = sharedHostingFiles({
     name: "probe",
     description: "the probe",
@@ -30,6 +47,9 @@ export function startSharedHost(program: string, publicFolder: string): Promise<
     else writeFileSync(path, text);
     chmodSync(path, mode);
   }
+}
+
+function startApacheForUsers(publicFolder: string): Promise<WebServer> {
   const apache = programOf("apache");
   return startWebServer({
     name: "apache",

@@ -14,6 +14,7 @@ import {
 } from "../web-servers/generated.ts";
 import type { WebServer } from "../web-servers/web-server.ts";
 import type { FormName, Probe, Transport } from "./probe.ts";
+import { type Middleware, pythonFormOf } from "./probe-python.ts";
 import { startSite } from "./served.ts";
 import { startSharedHost } from "./shared-host.ts";
 
@@ -69,6 +70,8 @@ export interface SuiteSite {
   readonly hand: ((probe: Probe, publicFolder: string) => Promise<WebServer>) | undefined;
   /** More options of `serve`. */
   readonly serve: Readonly<Record<string, unknown>>;
+  /** Of the classic guide, around an application in Python. */
+  readonly wrapped: Middleware | undefined;
 }
 
 const MOUNT = "/yourapplication";
@@ -94,7 +97,7 @@ function site(column: Column, words: string, form: FormName, more: Partial<Suite
   const transport: Transport = has("tcp") ? "tcp" : "unix";
   return {
     column,
-    title: `${words}, ${form}`,
+    title: `${words}, ${form}${more.wrapped === undefined ? "" : ` in ${more.wrapped}`}`,
     mount: has("mounted") ? MOUNT : "",
     form,
     transports: has("spawned") ? [] : has("two") ? [transport, transport] : [transport],
@@ -106,8 +109,17 @@ function site(column: Column, words: string, form: FormName, more: Partial<Suite
     isFirst: false,
     hand: undefined,
     serve: has("base") ? { base: has("mounted") ? MOUNT : "" } : {},
+    wrapped: undefined,
     ...more,
   };
+}
+
+/** lighttpd as users have it who did not get it from us. */
+function startWithoutRootFix({ addresses }: Probe): Promise<WebServer> {
+  return startSite(
+    { web: "lighttpd", transport: "unix", mount: "", fixRootScriptName: false },
+    addresses[0]!,
+  );
 }
 
 /** Columns whose sites differ in little but the release get fewer for the second. */
@@ -121,6 +133,9 @@ const ALL: readonly SuiteSite[] = [
   site("nginx", "root unix streaming", "listener"),
   site("nginx", "root tcp two keep-alive", "listener"),
   site("nginx", "root unix keep-alive streaming", "fetch"),
+  site("nginx", "mounted unix keep-alive", "flask"),
+  site("nginx", "mounted tcp streaming", "django"),
+  site("nginx", "root tcp", "bottle"),
   site("nginx current", "mounted unix keep-alive", "express"),
   site("nginx current", "root tcp", "listener"),
   site("nginx current", "root unix two keep-alive streaming", "fetch"),
@@ -128,12 +143,19 @@ const ALL: readonly SuiteSite[] = [
   site("Apache mod_proxy_fcgi", "root unix", "listener"),
   site("Apache mod_proxy_fcgi", "root tcp keep-alive streaming", "express"),
   site("Apache mod_proxy_fcgi", "mounted unix streaming", "fetch"),
+  site("Apache mod_proxy_fcgi", "mounted unix", "bottle"),
   site("Apache mod_fcgid", "mounted spawned", "listener"),
   site("Apache mod_fcgid", "root spawned streaming", "listener"),
   site("Apache mod_fcgid", "root spawned", "express"),
   site("Apache mod_fcgid", "root spawned", "fetch", {
     title: "root spawned by .htaccess, fetch",
     hand: ({ program }, publicFolder) => startSharedHost(program, publicFolder),
+  }),
+  site("Apache mod_fcgid", "mounted spawned", "flask"),
+  site("Apache mod_fcgid", "root spawned", "django", {
+    title: "root spawned by .htaccess, django in ScriptNameStripper",
+    hand: ({ program }, publicFolder) => startSharedHost(program, publicFolder),
+    wrapped: "ScriptNameStripper",
   }),
   site("lighttpd", "mounted tcp", "express"),
   site("lighttpd", "mounted unix base", "listener"),
@@ -142,9 +164,19 @@ const ALL: readonly SuiteSite[] = [
   site("lighttpd", "root spawned", "listener"),
   site("lighttpd", "root unix", "express", {
     title: "root unix without fix-root-scriptname, express",
-    hand: ({ addresses }) =>
-      startSite({ web: "lighttpd", transport: "unix", mount: "", fixRootScriptName: false }, addresses[0]!),
+    hand: startWithoutRootFix,
     serve: { LighttpdCGIRootFix: true },
+  }),
+  site("lighttpd", "mounted unix base", "bottle"),
+  site("lighttpd", "root spawned", "flask"),
+  site("lighttpd", "root unix", "django", {
+    title: "root unix without fix-root-scriptname, django in LighttpdCGIRootFix",
+    hand: startWithoutRootFix,
+    wrapped: "LighttpdCGIRootFix",
+  }),
+  site("lighttpd", "root unix base", "flask", {
+    title: "root unix without fix-root-scriptname, flask with an empty base",
+    hand: startWithoutRootFix,
   }),
   site("lighttpd current", "mounted unix base", "express"),
   site("lighttpd current", "root tcp streaming", "listener"),
@@ -152,15 +184,18 @@ const ALL: readonly SuiteSite[] = [
   site("Caddy", "mounted unix", "express"),
   site("Caddy", "root tcp streaming", "listener"),
   site("Caddy", "mounted tcp two", "fetch"),
+  site("Caddy", "mounted unix", "django"),
   site("Caddy current", "mounted unix", "express"),
   site("Caddy current", "root tcp streaming", "listener"),
   site("HAProxy", "mounted unix keep-alive", "express"),
   site("HAProxy", "root tcp", "listener"),
   site("HAProxy", "root tcp two keep-alive multiplexed", "fetch"),
+  site("HAProxy", "mounted unix keep-alive", "flask"),
   site("HAProxy current", "mounted tcp keep-alive multiplexed", "express"),
   site("HAProxy current", "root unix", "listener"),
   site("h2o", "mounted unix base", "express"),
   site("h2o", "root tcp keep-alive", "listener"),
+  site("h2o", "mounted unix base", "bottle"),
   site("h2o", "root spawned", "fetch"),
 ];
 
@@ -171,9 +206,14 @@ export const SITES: readonly SuiteSite[] = ALL.map((one) => ({
 })).filter(({ isFirst }) => isThorough || isFirst);
 
 /** Why a site cannot be tested on this machine. */
-export function missingFor({ column }: Pick<SuiteSite, "column">): string | undefined {
+export function missingFor({
+  column,
+  form,
+}: Pick<SuiteSite, "column"> & Partial<Pick<SuiteSite, "form">>): string | undefined {
   const [server, release] = SERVERS[column];
-  const module: readonly ServerName[] = column === "Apache mod_fcgid" ? ["apache-fcgid"] : [];
+  const module: ServerName[] = column === "Apache mod_fcgid" ? ["apache-fcgid"] : [];
+  const framework = pythonFormOf(form ?? "");
+  if (framework !== undefined) module.push("python", framework);
   if (canStart(server, release) && module.every(isAvailable)) return undefined;
   return release === "current"
     ? `there is no current ${server}: node scripts/current-servers.mjs fetches it, on Debian`

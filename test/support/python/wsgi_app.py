@@ -186,6 +186,17 @@ def errors(environ, start_response):
     return [b"logged"]
 
 
+def noisy(environ, start_response):
+    environ["wsgi.errors"].write("a\x1b[2J\tb\r\n\x9b\x00é\n")
+    start_response("200 OK", PLAIN)
+    return [b"logged"]
+
+
+def no_content(environ, start_response):
+    start_response("204 No Content", [("Content-Length", "5")])
+    return [b"never"]
+
+
 def together(environ, start_response):
     """Two requests that wait for each other."""
     barrier.wait(20)

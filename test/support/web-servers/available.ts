@@ -32,10 +32,12 @@ export type ServerName =
   | "libc6-dev"
   | "libfcgi-dev"
   | "python"
-  | "python-flask"
   | "gunicorn"
   | "uwsgi"
   | "uwsgi-python"
+  | "flask"
+  | "django"
+  | "bottle"
   | "chromium";
 
 interface Entry {

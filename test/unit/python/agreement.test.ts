@@ -90,7 +90,9 @@ describeWithServer("python", "the Python worker and the JavaScript one", () => {
         const environ = answers[at]![0]!.environ as Readonly<Record<string, string>>;
         const headers = Object.entries(environ).filter(([one]) => one.startsWith("HTTP_"));
         const once = new Set(pairsOf(params).map(([one]) => one)).size === pairsOf(params).length;
-        const expected = headersOf(params);
+        const expected: Record<string, unknown> = { ...headersOf(params) };
+        // In WSGI a client that sent no Host leaves no empty one.
+        if (expected["HTTP_HOST"] === "") delete expected["HTTP_HOST"];
         expect(headers.map(([one]) => one).sort(), name).toEqual(Object.keys(expected).sort());
         if (once) expect(Object.fromEntries(headers), name).toEqual(expected);
       }

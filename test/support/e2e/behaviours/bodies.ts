@@ -9,13 +9,15 @@ import {
   begin,
   type Context,
   echoOf,
-  expressOnly,
   finalResponse,
+  frameworkOnly,
   newId,
   patterned,
   post,
   sha256,
 } from "./model.ts";
+
+const UNSEEN = "not seen";
 
 function expectBody(echo: Echo, body: Uint8Array): void {
   expect(echo).toMatchObject({ bodyBytes: body.length, bodySha256: sha256(body), complete: true });
@@ -44,7 +46,14 @@ async function sendChunked({ web, site, expected }: Context, bytes: number): Pro
   });
   if (answer === undefined) return expected;
   if (answer.status !== 200) return String(answer.status);
-  expectBody(echoOf(answer), body);
+  return expectUnannounced(echoOf(answer), body, expected);
+}
+
+/** A body whose length the web server may not have said: not every framework in Python looks for such a one. */
+function expectUnannounced(echo: Echo, body: Uint8Array, expected: string | undefined): string | undefined {
+  if (expected === UNSEEN && echo.bodyBytes === 0 && echo.headers["content-length"] === undefined)
+    return UNSEEN;
+  expectBody(echo, body);
   return undefined;
 }
 
@@ -72,7 +81,7 @@ export const bodyBehaviours: readonly Behaviour[] = [
   },
   {
     name: "bodies: chunked and slow",
-    async test({ web, site }) {
+    async test({ web, site, expected }) {
       const client = await begin(web, `POST ${site.mount}/upload\nTransfer-Encoding: chunked`);
       await client.send("5\r\nhello\r\n");
       // Whoever looks at the beginning alone has had the time to.
@@ -81,8 +90,7 @@ export const bodyBehaviours: readonly Behaviour[] = [
       const answer = await finalResponse(client);
       client.close();
       if (answer.status !== 200) return String(answer.status);
-      expectBody(echoOf(answer), Buffer.from("hello world"));
-      return undefined;
+      return expectUnannounced(echoOf(answer), Buffer.from("hello world"), expected);
     },
   },
   {
@@ -141,9 +149,14 @@ export const bodyBehaviours: readonly Behaviour[] = [
   },
   {
     name: "bodies: JSON is parsed by the framework",
-    left: expressOnly,
+    left: frameworkOnly,
     async test(context) {
-      const answer = await post(context, "/express/json", '{"a":[1,"é"]}', "Content-Type: application/json");
+      const answer = await post(
+        context,
+        "/framework/json",
+        '{"a":[1,"é"]}',
+        "Content-Type: application/json",
+      );
       expect(JSON.parse(answer.body.toString())).toEqual({ got: { a: [1, "é"] } });
       return undefined;
     },

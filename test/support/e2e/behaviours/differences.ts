@@ -2,7 +2,8 @@
  * Where web servers lawfully differ, or cannot be changed: row → what is seen behind which of them, and why. What is
  * not here is the same behind all. The measurements are in docs/web-servers.md, as a table made of this run.
  */
-import type { Column, SuiteSite } from "../sites.ts";
+import { pythonFormOf } from "../probe-python.ts";
+import { COLUMNS, type Column, type SuiteSite } from "../sites.ts";
 
 export interface Difference {
   readonly columns: readonly Column[];
@@ -19,11 +20,28 @@ export const LIGHTTPD: readonly Column[] = ["lighttpd", "lighttpd current"];
 export const CADDY: readonly Column[] = ["Caddy", "Caddy current"];
 export const HAPROXY: readonly Column[] = ["HAProxy", "HAProxy current"];
 
+const isPython = ({ form }: SuiteSite): boolean => pythonFormOf(form) !== undefined;
 const isMounted = ({ mount }: SuiteSite): boolean => mount !== "";
 const isStreaming = (site: SuiteSite): boolean => site.isStreaming;
 /** lighttpd with the configuration of users who did not get it from us. */
 const isByHand = ({ hand }: SuiteSite): boolean => hand !== undefined;
 const isCollecting = (site: SuiteSite): boolean => !site.isStreaming;
+
+const LEAVING_PYTHON: Difference = {
+  columns: COLUMNS,
+  where: isPython,
+  seen: "when it writes",
+  because: "WSGI has no way to say it to an application that works; it is noticed when that reads or writes",
+};
+
+/** Where the web server passes a chunked body on without its length. */
+const UNANNOUNCED: Difference = {
+  columns: [...NGINX, "Apache mod_proxy_fcgi", ...CADDY],
+  where: (site) =>
+    (site.form === "django" || site.form === "bottle") && (isStreaming(site) || !NGINX.includes(site.column)),
+  seen: "not seen",
+  because: "Django and Bottle read no body without CONTENT_LENGTH; Flask does (wsgi.input_terminated)",
+};
 
 /** The first that is true of a site counts. */
 export const DIFFERENCES: Readonly<Record<string, readonly Difference[]>> = {
@@ -65,6 +83,12 @@ export const DIFFERENCES: Readonly<Record<string, readonly Difference[]>> = {
       because:
         "lighttpd sends the same parameters for a page of that name at the root; with --base Postern knows",
     },
+    {
+      columns: COLUMNS,
+      where: ({ form }) => form === "flask",
+      seen: "308 http://example.com/yourapplication/?a=1",
+      because: "WSGI has an empty path for it, and Flask redirects to its own root, with the slash",
+    },
   ],
   "URL: an absolute-form target is the same request": [
     {
@@ -93,6 +117,13 @@ export const DIFFERENCES: Readonly<Record<string, readonly Difference[]>> = {
     },
   ],
   "methods: HEAD gets the head of GET and no body, and the client's connection goes on": [
+    {
+      columns: ["h2o"],
+      where: isPython,
+      seen: "closed after it",
+      because:
+        "h2o 2.2 waits for a body as long as HEAD says, and frameworks in Python say how long it would be",
+    },
     {
       columns: ["h2o"],
       where: ({ form }) => form === "fetch",
@@ -143,7 +174,9 @@ export const DIFFERENCES: Readonly<Record<string, readonly Difference[]>> = {
       because: "it is the port of the Host header, or the scheme's own (Apache: UseCanonicalPhysicalPort)",
     },
   ],
+  "bodies: chunked, of 11 bytes": [{ ...UNANNOUNCED, columns: CADDY }],
   "bodies: chunked, of 400 KB": [
+    UNANNOUNCED,
     {
       columns: LIGHTTPD,
       where: isStreaming,
@@ -163,6 +196,7 @@ export const DIFFERENCES: Readonly<Record<string, readonly Difference[]>> = {
     },
   ],
   "bodies: chunked and slow": [
+    UNANNOUNCED,
     {
       columns: LIGHTTPD,
       where: isStreaming,
@@ -175,6 +209,12 @@ export const DIFFERENCES: Readonly<Record<string, readonly Difference[]>> = {
   ],
   "bodies: of a GET": [{ columns: LIGHTTPD, seen: "400", because: "lighttpd refuses a GET with a body" }],
   "bodies: an upload in two pieces reaches the application piece by piece": [
+    {
+      columns: COLUMNS,
+      where: ({ form }) => form === "bottle",
+      seen: "collected first",
+      because: "Bottle's request.body is the whole body",
+    },
     {
       columns: NGINX,
       where: isCollecting,
@@ -199,6 +239,14 @@ export const DIFFERENCES: Readonly<Record<string, readonly Difference[]>> = {
       columns: ["Apache mod_fcgid"],
       seen: "followed by Apache",
       because: "to Apache it is CGI's internal redirect, also with a Status of 200",
+    },
+  ],
+  "responses: odd bytes and an empty value in headers pass": [
+    {
+      columns: COLUMNS,
+      where: ({ form }) => form === "bottle",
+      seen: "as UTF-8",
+      because: "Bottle writes the values of headers in UTF-8",
     },
   ],
   "responses: a Content-Length of the application reaches the client": [
@@ -266,6 +314,7 @@ export const DIFFERENCES: Readonly<Record<string, readonly Difference[]>> = {
       seen: "never",
       because: "lighttpd's own default: it collects the answer to its end (server.stream-response-body)",
     },
+    LEAVING_PYTHON,
     {
       columns: [...APACHE, ...LIGHTTPD, ...CADDY, ...HAPROXY, "h2o"],
       seen: "when it writes",
@@ -273,6 +322,7 @@ export const DIFFERENCES: Readonly<Record<string, readonly Difference[]>> = {
     },
   ],
   "leaving: a client that resets is noticed while the application works": [
+    LEAVING_PYTHON,
     {
       columns: [...APACHE, ...CADDY, ...HAPROXY, "h2o"],
       seen: "when it writes",
@@ -287,6 +337,12 @@ export const DIFFERENCES: Readonly<Record<string, readonly Difference[]>> = {
     },
   ],
   "errors: what the application writes to FCGI_STDERR is in the web server's error log": [
+    {
+      columns: COLUMNS,
+      where: (site) => isPython(site) && !site.isSpawned,
+      seen: "in Postern's log",
+      because: "wsgi.errors of a worker in Python is the log of the manager",
+    },
     {
       columns: ["HAProxy"],
       seen: "in Postern's log",

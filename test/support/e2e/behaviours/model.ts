@@ -7,6 +7,7 @@ import { expect } from "vitest";
 import { connectHttp, type HttpConnection, type RawResponse } from "../../http.ts";
 import type { WebServer } from "../../web-servers/web-server.ts";
 import type { Echo, Probe } from "../probe.ts";
+import { pythonFormOf } from "../probe-python.ts";
 import type { SuiteSite } from "../sites.ts";
 
 export interface Context {
@@ -29,9 +30,28 @@ export interface Behaviour {
   readonly test: (context: Context) => Promise<string | undefined>;
 }
 
-/** The reason to leave out what only Express does. */
-export const expressOnly = ({ form }: SuiteSite): string | undefined =>
-  form === "express" ? undefined : "a behaviour of Express";
+export const isPython = ({ form }: SuiteSite): boolean => pythonFormOf(form) !== undefined;
+
+/** The reason to leave out what only frameworks do. */
+export const frameworkOnly = (site: SuiteSite): string | undefined =>
+  site.form === "express" || isPython(site) ? undefined : "a behaviour of frameworks";
+
+/**
+ * A request target as the application sees it. A WSGI application sees the path decoded, without the difference of %2F
+ * and a slash, and no question mark that nothing follows; the probe writes that as a URL in one way.
+ */
+export function seenBy(site: SuiteSite, target: string): string {
+  if (!isPython(site)) return target;
+  const [, path = "", search = ""] = /^([^?]*)(.*)$/s.exec(target) ?? [];
+  const decoded = path.replaceAll(/%([0-9A-Fa-f]{2})/g, (_, hex) =>
+    String.fromCharCode(Number.parseInt(hex, 16)),
+  );
+  const url = decoded.replaceAll(
+    /[^A-Za-z0-9\-._~!$&'()*+,;=:@/]/g,
+    (char) => `%${char.charCodeAt(0).toString(16).toUpperCase().padStart(2, "0")}`,
+  );
+  return search === "?" ? url : url + search;
+}
 
 /** The answer of the probe, bytes as characters. */
 export function echoOf(answer: { readonly status: number; readonly body: Buffer }): Echo {
