@@ -14,6 +14,7 @@ import { repositoryRoot } from "../support/paths.ts";
 import { run } from "../support/process.ts";
 import { temporaryFolder } from "../support/temp.ts";
 import { patience } from "../support/wait.ts";
+import { startApache } from "../support/web-servers/apache.ts";
 import { describeWithServer, programOf, type ServerName } from "../support/web-servers/available.ts";
 import { startNginx } from "../support/web-servers/nginx.ts";
 import { ERROR_LOG, startWebServer, type WebServer } from "../support/web-servers/web-server.ts";
@@ -152,6 +153,28 @@ describeWithServer(["python", "flask", "django", "bottle"], "docs/python.md", ()
     const versions = stdout.split("\n").filter(Boolean);
     expect(versions.length, stderr).toBe(4);
     for (const version of versions) expect(document).toMatch(new RegExp(`\\b${version}\\b`));
+  });
+});
+
+describeWithServer(["python", "bottle", "apache"], "mod_proxy_fcgi with proxy-sendcl", () => {
+  it("announces the length of a chunked body, without which Bottle sees none", async () => {
+    const probe = await startProbe({ form: "bottle", transports: ["unix"] });
+    const bytes = 100_000;
+    const body = `${bytes.toString(16)}\r\n${"b".repeat(bytes)}\r\n0\r\n\r\n`;
+    const seenWith = async (directives: string): Promise<number> => {
+      const web = await startApache({ application: probe.addresses[0]!, mount: "", directives });
+      try {
+        return echoOf(await ask(web, "POST /upload\nTransfer-Encoding: chunked", body)).bodyBytes;
+      } finally {
+        await web.stop();
+      }
+    };
+    try {
+      expect(await seenWith("SetEnvIf Transfer-Encoding . proxy-sendcl=1")).toBe(bytes);
+      expect(await seenWith("")).toBe(0);
+    } finally {
+      await probe.stop();
+    }
   });
 });
 

@@ -195,8 +195,8 @@ const ALL: readonly SuiteSite[] = [
   site("HAProxy current", "root unix", "listener"),
   site("h2o", "mounted unix base", "express"),
   site("h2o", "root tcp keep-alive", "listener"),
-  site("h2o", "mounted unix base", "bottle"),
   site("h2o", "root spawned", "fetch"),
+  site("h2o", "mounted unix base", "bottle"),
 ];
 
 /** One site for each server, unless everything is tested. */
