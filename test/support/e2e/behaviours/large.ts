@@ -8,7 +8,7 @@ import { waitFor } from "../../wait.ts";
 import { residentBytes, watchMemory } from "../memory.ts";
 import type { Echo, Entry } from "../probe.ts";
 import type { SuiteSite } from "../sites.ts";
-import { type Behaviour, type Context, get, newId } from "./model.ts";
+import { type Behaviour, type Context, get, isPython, newId } from "./model.ts";
 
 const MEBIBYTE = 1_048_576;
 const LARGE_BYTES = 200 * MEBIBYTE;
@@ -17,8 +17,10 @@ const FLOOD_BYTES = 96 * MEBIBYTE;
 /** What a process of Node may need for a moment, whatever goes through it. */
 const SOME_MEMORY = 80 * MEBIBYTE;
 
-const once200 = ({ isFirst }: SuiteSite): string | undefined =>
-  isThorough && isFirst ? undefined : "once for each server, when everything is tested";
+const once200 = (site: SuiteSite): string | undefined =>
+  isThorough && (site.isFirst || (isPython(site) && site.column === "nginx"))
+    ? undefined
+    : "once for each server and each framework in Python, when everything is tested";
 
 interface Download {
   readonly incoming: http.IncomingMessage;
