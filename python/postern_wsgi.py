@@ -617,6 +617,8 @@ def make_environ(params, more, target, base=_SAME):
                     environ[name] = values[0]
                 else:
                     environ[name] = ("; " if name == "HTTP_COOKIE" else ", ").join(values)
+                if _LINE_END.search(environ[name]):
+                    raise _invalid(name, environ[name])
     if not environ.get("HTTP_AUTHORIZATION"):
         environ.pop("HTTP_AUTHORIZATION", None)
         if authorization is not None:

@@ -99,6 +99,33 @@ describeWithServer("python", "the Python worker and the JavaScript one", () => {
     });
   });
 
+  it("refuse the end of a line in what becomes a header, also in one that comes twice", async () => {
+    const ends = ["\r", "\n", "\0"].flatMap((end): Pairs[] => {
+      const bad = `a${end}b`;
+      return [
+        [["HTTP_X", bad]],
+        [
+          ["HTTP_X", bad],
+          ["HTTP_X", "c"],
+        ],
+        [
+          ["HTTP_COOKIE", "c"],
+          ["HTTP_COOKIE", bad],
+        ],
+        [["CONTENT_TYPE", bad]],
+        [["REDIRECT_HTTP_AUTHORIZATION", bad]],
+      ];
+    });
+    const fine: Pairs = [["SSL_CLIENT_CERT", "a\nb\n"]];
+    const all = [...ends, fine].map((pairs): Pairs => [["REQUEST_URI", "/"], ...pairs]);
+    const asked = all.map((params) => ({ params, rules: RULES.slice(0, 1) }));
+    const environs = (await askPython(asked)).map(([answer]) => answer!.environ);
+    expect(environs.slice(0, -1)).toEqual(ends.map(() => "invalid"));
+    expect(environs.at(-1)).toMatchObject({ SSL_CLIENT_CERT: "a\nb\n" });
+    for (const params of all.slice(0, -1))
+      expect(attempt(() => rawHeaders(Params.from(params))), JSON.stringify(params)).toBe("invalid");
+  });
+
   it("agree on whatever the parameters are made of", async () => {
     const piece = fc.constantFrom(
       ..."/ / / m a . .. %2F %2f %6d %00 %zz % ? \\ é // /. /m /app.fcgi /yourapplication :".split(" "),
