@@ -13,7 +13,6 @@ does what flup.server.fcgi.WSGIServer does for a request, in the same steps:
 What flup does for errors, management records, multiplexing, other roles and signals is left out: no request that is
 measured gets there.
 """
-import os
 import select
 import socket
 import struct
@@ -183,7 +182,6 @@ class Connection:
         self._sock = sock
         self._server = server
         self._requests = {}
-        self._lock = threading.RLock()
         self._goes_on = True
 
     def run(self):
@@ -217,8 +215,7 @@ class Connection:
             request.stdin.add(record.content)
 
     def write(self, record):
-        with self._lock:
-            record.write(self._sock)
+        record.write(self._sock)
 
     def _end(self, request):
         request.stdout.close()
@@ -242,7 +239,6 @@ class WSGIServer:
         self._application = application
         self._address = bindAddress
         self._threads = maxThreads
-        self._environ = dict(os.environ)
 
     def run(self):
         listener = socket.socket(socket.AF_UNIX)
@@ -256,8 +252,7 @@ class WSGIServer:
                 pool.add(Connection(sock, self))
 
     def handle(self, request):
-        environ = dict(self._environ)
-        environ.update(request.params)
+        environ = request.params
         environ["wsgi.version"] = (1, 0)
         environ["wsgi.input"] = request.stdin
         environ["wsgi.errors"] = sys.stderr
