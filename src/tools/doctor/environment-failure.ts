@@ -86,7 +86,9 @@ function isVariable(
   inShell: Readonly<Record<string, string | undefined>>,
 ): boolean {
   if (/^(?:ERR_|E[A-Z]{3,}$|POSTERN_)/.test(name)) return false;
-  const used = new RegExp(`\\benv(?:ironment)?\\b(?:\\.|\\[\\s*["'])${name}\\b`);
+  const used = new RegExp(
+    `\\benv(?:iron(?:ment)?)?\\b(?:\\.|\\[\\s*["']|\\.get\\(\\s*["'])${name}\\b|\\bgetenv\\(\\s*["']${name}\\b`,
+  );
   if (used.test(source) || used.test(text)) return true;
   const isSaid = new RegExp(
     `(?:environment|env|variable|set|missing|required|undefined)\\b[^\\n]*\\b${name}\\b|\\b${name}\\b[^\\n]*\\b(?:set|missing|required|undefined|environment|empty)\\b`,

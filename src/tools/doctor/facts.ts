@@ -5,11 +5,12 @@
  */
 import { readFileSync, statSync } from "node:fs";
 import { availableParallelism } from "node:os";
-import { dirname, join, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { printAddress } from "../../base/address.ts";
 import { PosternError } from "../../base/errors.ts";
 import { oneLine } from "../../base/text.ts";
 import { findConfigurationFile, loadConfiguration } from "../../config/load.ts";
+import { isPythonApp, pythonSource } from "../../config/python-app.ts";
 import type { PoolSettings } from "../../config/types.ts";
 import { identityOf, ownIdentity } from "./identity.ts";
 import { processesRunning } from "./listening.ts";
@@ -120,19 +121,22 @@ async function applicationOf(
   );
   const file = options.application ?? fileOf(pool) ?? onlyProgram(spawned.map(({ backend }) => backend));
   if (file === undefined) return undefined;
-  const path = resolve(options.cwd, file);
+  const named = resolve(options.cwd, file);
+  const isPython = isPythonApp(named);
+  const path = isPython ? (pythonSource(named) ?? missingSource(named)) : named;
   // A web server of which nothing else is known starts what is called so.
   const likely = /\.f?cgi$/.test(path) ? webServers.find(({ user }) => user !== undefined) : undefined;
   const starter = spawned.find(
     ({ backend }) => resolve("/", backend.program!) === path || backend.program === file,
   );
-  const processes = processesRunning(path);
+  const processes = processesRunning(named);
   const user = await userOf(options, pool, starter?.server ?? likely, processes[0]?.uid, problems);
   const ofProcesses = processes.flatMap(({ listens }) => listens);
   return {
     file,
     path,
-    folder: options.folder ?? pool?.chdir ?? dirname(path),
+    ...(isPython && { python: named }),
+    folder: options.folder ?? pool?.chdir ?? dirname(named),
     listens: pool?.bind.length ? pool.bind : ofProcesses,
     ...(user !== undefined && { user }),
     ...(starter !== undefined && { spawnedAt: starter.backend.place }),
@@ -144,6 +148,14 @@ async function applicationOf(
       pool.requestTerminateTimeoutMs > 0 && { timeoutSeconds: pool.requestTerminateTimeoutMs / 1000 }),
     processes,
   };
+}
+
+/** Where a module of Python would be. */
+function missingSource(named: string): string {
+  const [module = ""] = basename(named).split(":");
+  return /\.(?:py|wsgi|fcgi)$/.test(module)
+    ? join(dirname(named), module)
+    : `${join(dirname(named), ...module.split("."))}.py`;
 }
 
 function fileOf(pool: PoolSettings | undefined): string | undefined {
@@ -215,12 +227,16 @@ async function trialOf(
 
 /** A program starts by itself; what only exports an application is served. */
 function commandOf(
-  { path = "", spawnedAt }: ApplicationFact,
+  { path = "", spawnedAt, python }: ApplicationFact,
   options: DoctorOptions,
   pool: PoolSettings | undefined,
 ): readonly string[] {
   if (pool?.program.kind === "command" && pool.program.command[0] === path) return pool.program.command;
   const [node = process.execPath] = options.postern;
+  if (python !== undefined && spawnedAt === undefined && !path.endsWith(".fcgi")) {
+    const chosen = pool?.python === undefined ? [] : ["--python", pool.python];
+    return [...options.postern, "serve", python, ...chosen];
+  }
   try {
     const program = readProgram(path);
     const isExecutable = (program.mode & 0o111) !== 0;

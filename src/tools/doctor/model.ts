@@ -156,8 +156,10 @@ export interface ApplicationFact {
   readonly folder: string;
   /** Where it listens by its settings; of a spawned program none. */
   readonly listens: readonly Address[];
-  /** Its full path. */
+  /** The full path of its file. */
   readonly path?: string;
+  /** Of an application in Python: how postern serve is told of it, such as `/srv/shop/shop:app`. */
+  readonly python?: string;
   /** Who runs it: a web server's user when that spawns it, else its settings' or that of its process. */
   readonly user?: Identity;
   /** Where a web server's configuration spawns it: `file:line`. */

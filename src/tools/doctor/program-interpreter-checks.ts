@@ -5,6 +5,7 @@ import { basename, join } from "node:path";
 import { promisify } from "node:util";
 import { shWord } from "../../generate/quoting.ts";
 import { findOnPath, forbids, openWay, packageFolder, walkAndAsk } from "./access.ts";
+import { BARE_PATH } from "./facts.ts";
 import type { Check, Facts, Finding, Remedy } from "./model.ts";
 import { type ProgramFile, readProgram, type Shebang } from "./program-file.ts";
 import { good, type ProgramOf, programsOf } from "./programs.ts";
@@ -101,7 +102,9 @@ async function firstLine(program: ProgramOf, file: ProgramFile, facts: Facts): P
   if (statSync(shebang.interpreter, { throwIfNoEntry: false })?.isFile() !== true) {
     const name = basename(shebang.interpreter);
     const there =
-      name === "node" || name === "nodejs" ? nodeOf(facts) : findOnPath(name, process.env["PATH"] ?? "");
+      name === "node" || name === "nodejs"
+        ? nodeOf(facts)
+        : (python3Of(name) ?? findOnPath(name, process.env["PATH"] ?? ""));
     return bad(
       "interpreter-missing",
       `there is no ${shebang.interpreter}, which the first line of ${path} names`,
@@ -136,6 +139,11 @@ async function firstLine(program: ProgramOf, file: ProgramFile, facts: Facts): P
     }
   }
   return good("program.first-line", `${path} is run by ${interpreter}`, evidence);
+}
+
+/** What today's systems have in the place of `python`. */
+function python3Of(name: string): string | undefined {
+  return /^python(?:3[\d.]*)?$/.test(name) ? findOnPath("python3", BARE_PATH) : undefined;
 }
 
 /** `env node` → the full path; with `-S` only the name is replaced. */

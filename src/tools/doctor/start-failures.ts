@@ -12,6 +12,7 @@ import { badProgram, type Ended, errorLine, placeIn } from "./ended.ts";
 import { missingVariable } from "./environment-failure.ts";
 import type { Finding, Remedy } from "./model.ts";
 import { moduleSystem } from "./module-system-failure.ts";
+import { pythonException, pythonFailure } from "./python-failure.ts";
 
 type Rule = (ended: Ended) => Finding | undefined;
 
@@ -141,9 +142,12 @@ const noSpace: Rule = ({ text }) => {
 };
 
 const noPermission: Rule = ({ text, trial, facts }) => {
-  const found = /(?:EACCES|EPERM): (?:permission denied|operation not permitted), (\w+) '([^']+)'/.exec(text);
+  const found =
+    /(?:EACCES|EPERM): (?:permission denied|operation not permitted), (\w+) '([^']+)'/.exec(text) ??
+    /PermissionError: \[Errno 13\] Permission denied(): '([^']+)'/.exec(text); // Python's
   if (found === null) return undefined;
-  const [line, call = "", file = ""] = found;
+  const [line, given, file = ""] = found;
+  const call = given || "open";
   const user = trial.user ?? facts.application?.user;
   const needs =
     call === "listen" || /^(?:mkdir|unlink|rename)/.test(call) ? (["w", "x"] as const) : (["r"] as const);
@@ -219,10 +223,12 @@ const threw: Rule = ({ text }) => {
 const RULES: readonly Rule[] = [
   outOfMemory,
   noSpace,
+  pythonFailure,
   moduleSystem,
   moduleMissing,
   missingVariable,
   noPermission,
+  pythonException,
   syntaxError,
   unsettledAwait,
   addressInUse,
