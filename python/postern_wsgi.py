@@ -831,6 +831,7 @@ class Exchange:
         self.is_ended = False
         self.is_slow = False
         self.is_expired = False
+        self.is_stranger = False  # nobody who may see tracebacks
         self.has_stderr = False
         self.held = None  # a STDERR record that goes out with the head
         self.sent = 0
@@ -1094,6 +1095,21 @@ class Exchange:
 
 def _escape_control(found):
     return "" if found.group() == "\r" else "\\x%02x" % ord(found.group())
+
+
+_OWN_ADDRESS = re.compile(r"(?:127(?:\.\d+){3}|::1|::ffff:127(?:\.\d+){3})\Z")
+_OWN_NAME = re.compile(r"(?:localhost|[^/]+\.localhost|127(?:\.\d+){3}|\[::1\])(?::\d+)?\Z", re.I)
+
+
+def _is_developer(params):
+    """Whether somebody on this machine asks, as isDeveloper of src/server/boot-failure.ts finds it out."""
+    hops = [hop.strip() for hop in params.get("HTTP_X_FORWARDED_FOR", "").split(",")]
+    return (
+        _OWN_ADDRESS.match(params.get("REMOTE_ADDR", "?")) is not None
+        and all(hop == "" or _OWN_ADDRESS.match(hop) for hop in hops)
+        and "HTTP_FORWARDED" not in params
+        and _OWN_NAME.match(params.get("HTTP_HOST", "localhost")) is not None
+    )
 
 
 def _escape_html(text):
@@ -1480,6 +1496,7 @@ class Settings:
         self.mount_kind = "auto"
         self.mount_base = ""
         self.is_development = False
+        self.for_developers = False  # tracebacks are for a browser on this machine alone
         self.is_multiprocess = True
         self.allowed_clients = None  # of TCP; None: this machine
         self.checks_unix = False
@@ -1723,6 +1740,8 @@ class Server:
         self._answer(exchange, params, None, None)
 
     def _run(self, exchange, params, more):
+        if self.settings.for_developers:
+            exchange.is_stranger = not _is_developer(params)
         settings = self.settings
         if self.access_log is not None:
             known = dict(params)  # the application may change its environ
@@ -1895,7 +1914,8 @@ class Server:
             line = "request %d %s %s: %s\n" % (exchange.number, exchange.method, exchange.url, line)
             exchange.send_stderr(line, True)
             if not exchange.is_head_sent:
-                exchange.page(500, "Internal Server Error", text if self.settings.is_development else None, 1)
+                is_shown = self.settings.is_development and not exchange.is_stranger
+                exchange.page(500, "Internal Server Error", text if is_shown else None, 1)
             else:
                 exchange.break_off()
         except Disconnected:
@@ -2472,6 +2492,7 @@ class Worker(Host):
         self._full = 0.0
         self._level = "info"
         self.access_log = None
+        self._files = set()
         self.start = None
         for name in ("SIGINT", "SIGHUP", "SIGQUIT"):
             signal.signal(getattr(signal, name), lambda *_: None)
@@ -2586,6 +2607,7 @@ class Worker(Host):
         if self.server.check() and not self.server.is_draining:
             self._leave("a request did not end within requestTerminateTimeout")
         self._beat(late)
+        self._tell_files("")
 
     def on_drain(self):
         self._beat(0.0)
@@ -2685,6 +2707,7 @@ class Worker(Host):
             self.server.listen(listeners)
         except Exception:
             self._fail("boot", _traceback())
+        self._tell_files("")
         self.tell(type="ready")
         self._cpu, self._cpu_at = time.process_time(), time.monotonic()
         self._beat(0.0)
@@ -2700,7 +2723,20 @@ class Worker(Host):
             sys.stdout.flush()
             os._exit(0)  # threads that cannot be ended must not keep the process
 
+    def _tell_files(self, traceback):
+        """For `postern dev`, which watches them: the files of the application that were loaded, or failed to be."""
+        if self.start is None or self.start.get("dev") is None:
+            return
+        loaded = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
+        files = {file for file in loaded if isinstance(file, str)}.union(re.findall(r'File "([^"]+)"', traceback))
+        own = os.path.join(self.start["chdir"], "")
+        new = [file for file in files - self._files if file.startswith(own) and "/site-packages/" not in file]
+        if new:
+            self._files.update(new)
+            self.tell(type="files", files=new)
+
     def _fail(self, stage, message):
+        self._tell_files(message)
         self.tell(type="failed", stage=stage, message=message[:20000], isPlacePrinted=False)
         sys.stdout.flush()
         os._exit(EXIT_BOOT if stage == "boot" else EXIT_APP)
@@ -2757,6 +2793,7 @@ def settings_of(start):
         mount_kind=kind,
         mount_base=base,
         is_development=is_development,
+        for_developers=start.get("dev") is not None,
         is_multiprocess=start["hasSiblings"],
         allowed_clients=options.get("allowedClients"),
         slow_ms=options.get("slowRequestMs") or 0,

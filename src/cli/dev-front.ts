@@ -18,7 +18,8 @@ export interface DevFrontOptions {
   readonly isAsked: boolean;
   /** The sockets of the worker. */
   readonly connect: string;
-  readonly wsPath: string;
+  /** For WebSockets; undefined: the application knows none. */
+  readonly wsPath: string | undefined;
   readonly files: string | undefined;
   readonly mount: string | undefined;
   readonly onAccess: (entry: AccessEntry) => void;
@@ -52,9 +53,12 @@ function makeGateway(options: DevFrontOptions): Gateway {
     ...(options.files !== undefined && { files: options.files }),
     ...(options.mount !== undefined && { mount: options.mount }),
   });
-  gateway.server.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Buffer) =>
-    passOn(request, socket, head, options.wsPath),
-  );
+  const { wsPath } = options;
+  if (wsPath !== undefined) {
+    gateway.server.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Buffer) =>
+      passOn(request, socket, head, wsPath),
+    );
+  }
   return gateway;
 }
 

@@ -2,13 +2,14 @@
  * `postern dev` at work: one worker that is started anew after each change, the gateway or a real web server in front of
  * it, and what is told in the terminal.
  */
-import { chmodSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { isLoopback } from "../base/address.ts";
 import { SettingError } from "../base/errors.ts";
 import { type Logger, lineLogger } from "../base/log.ts";
 import { escapeControls } from "../base/text.ts";
+import { pythonSource } from "../config/python-app.ts";
 import type { PoolSettings } from "../config/types.ts";
 import type { AccessEntry, Gateway } from "../gateway/index.ts";
 import { bootReason } from "../manager/boot-reason.ts";
@@ -46,7 +47,9 @@ const GREY = 90;
 export class DevServer {
   readonly #options: DevOptions;
   readonly #folder: string;
+  /** What is loaded first. */
   readonly #file: string;
+  readonly #isPython: boolean;
   readonly #home: string;
   readonly #hasColour: boolean;
   readonly #watch: DevWatch;
@@ -64,14 +67,9 @@ export class DevServer {
     if (program.kind !== "app") {
       throw new SettingError("ERR_POSTERN_BAD_SETTING", "postern dev runs an application, not a command");
     }
-    if (program.language === "python") {
-      throw new SettingError(
-        "ERR_POSTERN_BAD_SETTING",
-        "postern dev runs JavaScript; for Python use the framework's own server (flask run --debug)",
-      );
-    }
     this.#options = options;
-    this.#file = program.file;
+    this.#isPython = program.language === "python";
+    this.#file = (this.#isPython && pythonSource(program.file)) || program.file;
     this.#folder = chdir;
     this.#home = mkdtempSync(join(tmpdir(), "postern-dev-"));
     this.#hasColour = hasColour(options.terminal);
@@ -121,13 +119,18 @@ export class DevServer {
         onUp: (tookMs) => this.#onUp(tookMs),
         onFailure: (text) => this.#onFailure(text),
         onFiles: (files) => {
-          const own = files.filter((file) => file.startsWith(`${this.#folder}/`));
+          const own = files.filter(
+            (file) => file.startsWith(`${this.#folder}/`) && !file.includes("/site-packages/"),
+          );
           this.#watch.add(own, this.#startedAt);
         },
         onLine: (line) => this.#say(escapeControls(line)),
       },
     });
     this.#watch.add([this.#file, join(this.#folder, "package.json"), ...pool.envFile]);
+    // Python says which modules it has loaded, but not which templates.
+    const templates = join(this.#folder, "templates");
+    if (this.#isPython && existsSync(templates)) this.#watch.addWhole(templates);
     for (const path of this.#options.watch) this.#watch.addWhole(path);
     const url = await this.#openFront();
     this.#start();
@@ -177,7 +180,8 @@ export class DevServer {
   /** @returns the URL */
   async #openFront(): Promise<string> {
     const { server, host, port, isPortAsked, pool, mount } = this.#options;
-    const [socket, wsSocket] = [join(this.#home, "app.sock"), join(this.#home, "ws.sock")];
+    const socket = join(this.#home, "app.sock");
+    const wsSocket = this.#isPython ? undefined : join(this.#home, "ws.sock");
     if (server === undefined) {
       const files = pool.static;
       const front = {

@@ -17,7 +17,7 @@ const IGNORED = /^(?:node_modules|\.git|\.hg|\.svn)$/;
 const PASSING = /^(?:\.#.*|#.*#|.*~|\..*\.sw[a-z]|4913|.*\.tmp\.\d+)$/;
 
 /** What may be imported. A log that is written there, for one, says nothing. */
-const SOURCES = /\.(?:[cm]?[jt]sx?|json|node|wasm)$|^\.env/;
+const SOURCES = /\.(?:[cm]?[jt]sx?|json|node|wasm|py)$|^\.env/;
 
 export interface WatchSink {
   /** Something has changed; `onChange` follows. */

@@ -35,7 +35,7 @@ export interface DevWebServerOptions {
   /** An empty folder for all that it writes. */
   readonly folder: string;
   readonly socket: string;
-  readonly wsSocket: string;
+  readonly wsSocket: string | undefined;
   readonly onLine: (line: string) => void;
   /** It ended by itself. */
   readonly onEnd: (how: string) => void;
@@ -68,7 +68,7 @@ export async function startDevWebServer(options: DevWebServerOptions): Promise<D
       listen: `${host.includes(":") ? `[${host}]` : host}:${port}`,
       serverName: ["localhost"],
       // h2o needs a URL that WebSockets have for themselves, which nobody has said.
-      ...(server !== "h2o" && { wsHttp: `unix:${options.wsSocket}` }),
+      ...(server !== "h2o" && options.wsSocket !== undefined && { wsHttp: `unix:${options.wsSocket}` }),
       stream: true,
       keepAlive: false,
       ...(mount !== undefined && { mount }),

@@ -1,7 +1,7 @@
 /**
  * The one worker of `postern dev`, started anew after each change; and, while the application cannot be started, a worker
  * that answers with the reason. They take turns on one socket, on which requests wait meanwhile: a worker that goes stops
- * accepting at once, and finishes what it has.
+ * accepting at once, and finishes what it has. Of JavaScript the next one is started ahead; a Python is there at once.
  */
 
 import type { Logger } from "../base/log.ts";
@@ -108,7 +108,7 @@ export class DevWorker implements WorkerSink {
   #launch(failure: string | undefined): void {
     if (this.#isClosing) return;
     try {
-      const worker = this.#spare ?? this.#makeWorker();
+      const worker = this.#spare ?? this.#makeWorker(failure);
       this.#spare = undefined;
       this.#current = worker;
       worker.tell({ type: "go", failure: failure === undefined ? undefined : this.#failureOf(failure) });
@@ -126,7 +126,7 @@ export class DevWorker implements WorkerSink {
 
   /** The next one: a process takes longer to start than most applications to load. */
   #prepare(): void {
-    if (this.#isClosing || this.#spare !== undefined) return;
+    if (this.#isClosing || this.#spare !== undefined || this.#isPython) return;
     try {
       this.#spare = this.#makeWorker();
     } catch {
@@ -134,7 +134,8 @@ export class DevWorker implements WorkerSink {
     }
   }
 
-  #makeWorker(): WorkerHandle {
+  /** @param failure the worker is for nothing but to tell this; one of JavaScript learns that later */
+  #makeWorker(failure?: string): WorkerHandle {
     const id = ++this.#lastId;
     const context = {
       pool: this.#pool,
@@ -144,7 +145,8 @@ export class DevWorker implements WorkerSink {
       logLevel: "warn" as const,
       env: process.env,
       tools: this.#tools,
-      dev: { hasSources: this.#hasSources, isSpare: true },
+      dev: { hasSources: this.#hasSources, isSpare: !this.#isPython },
+      failure: this.#isPython && failure !== undefined ? this.#failureOf(failure) : undefined,
     };
     const launching = launchWorker(context, id, id);
     const now = (): number => performance.now();
@@ -157,6 +159,11 @@ export class DevWorker implements WorkerSink {
     return worker;
   }
 
+  get #isPython(): boolean {
+    const { program } = this.#pool;
+    return program.kind === "app" && program.language === "python";
+  }
+
   #failureOf(text: string): BootFailure {
     const { program } = this.#pool;
     const reason = bootReason(text, program.kind === "app" ? program.file : "");
@@ -167,7 +174,7 @@ export class DevWorker implements WorkerSink {
     if (worker !== this.#current || worker.stage !== "starting") return;
     worker.kill("it takes too long");
     this.#fail(
-      `the application was not ready within ${this.#pool.readyTimeoutMs} ms (readyTimeout): a top-level await that does not settle, or a file that neither exports an application nor listens`,
+      `the application was not ready within ${this.#pool.readyTimeoutMs} ms (readyTimeout): ${this.#isPython ? "a server of its own that it starts, or something that it waits for" : "a top-level await that does not settle, or a file that neither exports an application nor listens"}`,
     );
   }
 

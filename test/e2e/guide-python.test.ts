@@ -262,6 +262,13 @@ const MISTAKES: Readonly<Record<string, Mistake>> = {
     await manage(site, runsOf("serve"));
     return site.shell(commandAbove("curl"));
   },
+  async dev(site) {
+    const port = await freePort();
+    const dev = remember(site.started(`${commandAbove("dev").trim()} --port ${port}`));
+    await dev.waitForLine(/^open http/, SOON);
+    expect((await request(`http://localhost:${port}/news`)).text).toBe('mount "", path /news\n');
+    return dev.output().replaceAll(String(port), "3000");
+  },
   async relative(site) {
     site.spoil('open("settings.json")');
     writeFileSync(join(site.site, "settings.json"), "{}");

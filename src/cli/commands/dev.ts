@@ -55,17 +55,18 @@ async function dev(file: string | undefined, flags: DevFlags, terminal: Terminal
     );
   }
   const host = flags.host ?? "localhost";
+  const hasSources = host === "localhost" || isLoopback(host) || flags.showSources === true;
   const mount = flags.mount ?? pool.base;
   const server = new DevServer({
     // Web servers do not all tell what of a URL is the mount.
-    pool: { ...forDevelopment(pool), base: mount },
+    pool: { ...forDevelopment(pool, hasSources), base: mount },
     host,
     port: flags.port === undefined ? DEFAULT_PORT : portOf(flags.port),
     isPortAsked: flags.port !== undefined,
     mount: mount === undefined || mount === "" ? undefined : mount,
     server: flags.server === undefined ? undefined : readServerName(flags.server),
     watch: (flags.watch ?? []).map((path) => resolve(path)),
-    hasSources: host === "localhost" || isLoopback(host) || flags.showSources === true,
+    hasSources,
     terminal,
   });
   await new Promise<void>((done, failed) => {
@@ -78,7 +79,8 @@ async function dev(file: string | undefined, flags: DevFlags, terminal: Terminal
 }
 
 /** One worker, and nothing of what only a production needs. */
-function forDevelopment(pool: PoolSettings): PoolSettings {
+function forDevelopment(pool: PoolSettings, hasSources: boolean): PoolSettings {
+  const isPython = pool.program.kind === "app" && pool.program.language === "python";
   const dotenv = join(pool.chdir, ".env");
   const envFile =
     existsSync(dotenv) && !pool.envFile.includes(dotenv) ? [dotenv, ...pool.envFile] : pool.envFile;
@@ -89,7 +91,8 @@ function forDevelopment(pool: PoolSettings): PoolSettings {
     bind: [],
     http: undefined,
     wsHttp: undefined,
-    development: true,
+    // A worker in Python knows no other way to leave sources out.
+    development: isPython ? hasSources : true,
     maxRequests: 0,
     maxMemoryBytes: 0,
     maxLoopDelayMs: 0, // a debugger may stand still
@@ -99,7 +102,8 @@ function forDevelopment(pool: PoolSettings): PoolSettings {
     user: undefined,
     group: undefined,
     clearEnv: false,
-    env: { NODE_ENV: "development", ...pool.env },
+    // What Python has compiled is known by its size and the second of its change: two saves would look the same.
+    env: { ...(isPython ? { PYTHONDONTWRITEBYTECODE: "1" } : { NODE_ENV: "development" }), ...pool.env },
     envFile,
     nodeArgs: ["--enable-source-maps", ...pool.nodeArgs],
   };
