@@ -43,6 +43,14 @@ async function reloadUnderLoad(site: Site, address: string, reload: () => Promis
   expect(Object.keys(counts).sort()).toEqual(["one", "two"]);
 }
 
+/** The same test of an application in JavaScript, and of one in Python. */
+function itInBoth(title: string, test: (site: Site) => Promise<void>): void {
+  it(title, LONG, () => test(makeSite()));
+  describeWithServer("python", "in Python", () => {
+    it(title, LONG, () => test(makeSite("python")));
+  });
+}
+
 describe("postern init", () => {
   const init = (...args: string[]): Promise<Finished> =>
     run(process.execPath, [CLI, "init", ...args], { cwd: site.path });
@@ -200,8 +208,7 @@ describe("SysV", () => {
 });
 
 describeWithServer("screen", "GNU screen", () => {
-  it("runs it in a detached session, and the script reloads and stops it", LONG, async () => {
-    const site = makeSite();
+  itInBoth("runs it in a detached session, and the script reloads and stops it", async (site) => {
     const folder = site.path;
     const socket = join(site.folder, "app.sock");
     const address = `unix:${socket}`;
@@ -265,8 +272,7 @@ files=${conf}
     return { daemon, ctl: (...args) => run("supervisorctl", ["-c", config, ...args], { timeoutMs: 50_000 }) };
   }
 
-  it("opens the socket and passes it, tells it to reload, restarts and stops it", LONG, async () => {
-    const site = makeSite();
+  itInBoth("opens the socket and passes it, tells it to reload, restarts and stops it", async (site) => {
     const address = `unix:${join(site.folder, "app.sock")}`;
     const conf = fileOf(await initService(site, "supervisor", "--bind", address), `${SERVICE}.conf`);
     expect(textOf(conf)).toContain("[fcgi-program:shop]");
@@ -348,8 +354,7 @@ setInterval(() => {}, 1000);
 });
 
 describeWithServer("runit", "runit", () => {
-  it("starts, reloads on sv hup, stops on sv stop, and logs", LONG, async () => {
-    const site = makeSite();
+  itInBoth("starts, reloads on sv hup, stops on sv stop, and logs", async (site) => {
     const address = `unix:${join(site.folder, "run", "app.sock")}`;
     const files = await initService(site, "runit", "--bind", address);
     const service = dirname(fileOf(files, join(SERVICE, "run")));
@@ -445,8 +450,7 @@ while (defined $socket->recv(my $text, 8192)) { $text =~ s/\\n/ | /g; print "$te
     expect(code).not.toBe(0);
   });
 
-  it("gives it its socket, and is told when it is ready, reloads and stops", LONG, async () => {
-    const site = makeSite();
+  itInBoth("gives it its socket, and is told when it is ready, reloads and stops", async (site) => {
     const files = await initService(site, "systemd", "--socket-activation");
     const unit = textOf(fileOf(files, `${SERVICE}.service`));
     mkdirSync(join(site.folder, "run"));

@@ -29,10 +29,28 @@ export interface Site {
   deploy(text: string | undefined): void;
 }
 
-export function makeSite(): Site {
+const SOURCES = {
+  javascript: {
+    app: "app.js",
+    file: "app.js",
+    broken: 'throw new Error("broken");',
+    answering: (text: string) => `export default (req, res) => res.end("${text}");`,
+  },
+  python: {
+    app: "shop:app",
+    file: "shop.py",
+    broken: 'raise RuntimeError("broken")',
+    answering: (text: string) =>
+      `def app(environ, start_response):\n    start_response("200 OK", [])\n    return [b"${text}"]\n`,
+  },
+} as const;
+
+export function makeSite(language: keyof typeof SOURCES = "javascript"): Site {
   const folder = temporaryFolder("s");
   const path = join(folder, SITE);
-  const app = join(path, "app.js");
+  const source = SOURCES[language];
+  let count = 0;
+  const app = join(path, source.app);
   mkdirSync(path);
   writeFileSync(join(path, "package.json"), '{ "type": "module" }');
   const site: Site = {
@@ -41,12 +59,10 @@ export function makeSite(): Site {
     path,
     ...account(),
     deploy(text) {
-      writeFileSync(
-        app,
-        text === undefined
-          ? 'throw new Error("broken");'
-          : `export default (req, res) => res.end("${text}");`,
-      );
+      const written = text === undefined ? source.broken : source.answering(text);
+      // Python knows what it has compiled by the size of the source, and the second of its change.
+      const unlike = language === "python" ? `#${"x".repeat(++count)}\n` : "";
+      writeFileSync(join(path, source.file), `${written}\n${unlike}`);
     },
   };
   site.deploy("one");
