@@ -11,8 +11,8 @@ const WORKER_PROGRAM: string = ownFile("python/postern_wsgi.py");
 
 /** Folders of virtual environments, beside the application or where it runs. */
 const ENVIRONMENTS = [".venv", "venv"];
-/** Of the system: what a first line such as `#!/usr/bin/python` names is no choice of anybody's. */
-const OF_THE_SYSTEM = /^(?:\/usr(?:\/local)?)?\/bin\//;
+/** Of the system: who writes `#!/usr/bin/python3` has not chosen it over a virtual environment. */
+const OF_THE_SYSTEM = /^(?:\/usr(?:\/local)?)?\/bin\/(.*)/;
 
 /**
  * The command of a worker. Looked for anew each time, so a reload sees what was installed.
@@ -29,7 +29,7 @@ export function pythonCommand(
 
 /**
  * What `python` says: a program, or the folder of a virtual environment. Else the one that the first line of the file
- * names, unless that is just the system's; else that of a virtual environment beside the application; else `python3`.
+ * names; before one of the system comes that of a virtual environment beside the application. Else `python3`.
  */
 function findPython(
   { name, python, chdir }: Pick<PoolSettings, "name" | "python" | "chdir">,
@@ -38,13 +38,16 @@ function findPython(
 ): string {
   if (python !== undefined) return chosen(name, python, path);
   const [shebang = ""] = shebangOf(file).split(/\s+/);
-  if (shebang.startsWith("/") && !OF_THE_SYSTEM.test(shebang) && existsSync(shebang)) return shebang;
+  const ofTheSystem = OF_THE_SYSTEM.exec(shebang)?.[1];
+  const isThere = shebang.startsWith("/") && existsSync(shebang);
+  if (isThere && ofTheSystem === undefined) return shebang;
   for (const folder of new Set([dirname(file), chdir])) {
     for (const environment of ENVIRONMENTS) {
       const found = join(folder, environment, "bin", "python");
       if (existsSync(found)) return found;
     }
   }
+  if (isThere && ofTheSystem !== "env") return shebang;
   const found = findProgram("python3", path) ?? findProgram("python", path);
   if (found !== undefined) return found;
   throw new SettingError(

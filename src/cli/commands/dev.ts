@@ -18,6 +18,7 @@ interface DevFlags {
   readonly port?: string;
   readonly host?: string;
   readonly mount?: string;
+  readonly python?: string;
   readonly server?: string;
   readonly watch?: readonly string[];
   readonly showSources?: boolean;
@@ -36,6 +37,7 @@ export function devCommand(terminal: Terminal = processTerminal()): Command {
     .option("-p, --port <port>", `port (default: ${DEFAULT_PORT}, or the next one that is free)`)
     .option("--host <host>", "address to listen on (default: localhost, this machine alone)")
     .option("--mount <path>", "URL path of the application (default: the setting base, else the root)")
+    .option("--python <path>", "the Python for it: a program, or the folder of a virtual environment")
     .option("--watch <path>", "a file or folder whose changes count too, repeatable", each)
     .option("--server <name>", "a real web server in front: nginx, apache, lighttpd, caddy, haproxy or h2o")
     .option("--show-sources", "show sources in errors although --host is not this machine's own")
@@ -44,7 +46,9 @@ export function devCommand(terminal: Terminal = processTerminal()): Command {
 
 async function dev(file: string | undefined, flags: DevFlags, terminal: Terminal): Promise<void> {
   process.env["NODE_ENV"] ??= "development";
-  const request = loadRequest(flags.config === undefined ? {} : { config: flags.config }, { app: file });
+  const { config, python } = flags;
+  const settings = { ...(config !== undefined && { config }), ...(python !== undefined && { python }) };
+  const request = loadRequest(settings, { app: file });
   const { configuration } = await loadConfiguration(request);
   const [pool, second] = configuration.pools;
   if (pool === undefined || second !== undefined) {

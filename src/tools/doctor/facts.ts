@@ -143,9 +143,6 @@ async function applicationOf(
     ...(pool?.base !== undefined && { base: pool.base }),
     ...(pool !== undefined &&
       pool.requestTerminateTimeoutMs > 0 && { timeoutSeconds: pool.requestTerminateTimeoutMs / 1000 }),
-    ...(pool?.base !== undefined && { base: pool.base }),
-    ...(pool !== undefined &&
-      pool.requestTerminateTimeoutMs > 0 && { timeoutSeconds: pool.requestTerminateTimeoutMs / 1000 }),
     processes,
   };
 }

@@ -48,6 +48,17 @@ describe("the Python of an application", () => {
     expect(found(folder, "b.fcgi")).toBe(own);
   });
 
+  it("is the system's one of the first line, where there is no virtual environment", () => {
+    const folder = temporaryFolder("py");
+    const usual = program(join(folder, "bin", "python3"));
+    writeFileSync(join(folder, "a.fcgi"), "#!/bin/sh\n"); // stands for a Python that every system has
+    writeFileSync(join(folder, "b.fcgi"), "#!/usr/bin/env python3\n");
+    writeFileSync(join(folder, "c.fcgi"), "#!/usr/bin/python9\n");
+    expect(found(folder, "a.fcgi")).toBe("/bin/sh");
+    expect(found(folder, "b.fcgi")).toBe(usual);
+    expect(found(folder, "c.fcgi")).toBe(usual);
+  });
+
   it("is what the setting says: a program, or the folder of a virtual environment", () => {
     const folder = temporaryFolder("py");
     program(join(folder, ".venv", "bin", "python"));
