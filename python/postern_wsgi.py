@@ -69,8 +69,8 @@ READ_BYTES = 73728
 RECORD_TIMEOUT = 30.0
 #: How long the rest of a body that nobody wants is read and dropped before the connection is closed, seconds.
 LINGER_TIMEOUT = 30.0
-#: While draining, a connection without a request is closed after a silence of this length, seconds: closing it at once
-#: would cross the next request, and nobody repeats a POST.
+#: While draining, or when there are more than threads, a connection without a request is closed after a silence of this
+#: length, seconds: closing it at once would cross the next request, and nobody repeats a POST.
 LAST_REQUEST = 1.0
 STATUS_TIMEOUT = 2.0
 #: What goes on happening is logged this often, seconds.
@@ -1004,10 +1004,11 @@ class Exchange:
                 if self.has_stderr:
                     out.append(HEADER.pack(1, STDERR, rid, 0, 0, 0))
                 out.append(ENDING.pack(1, STDOUT, rid, 0, 0, 1, END_REQUEST, rid, 8, 0, app_status, REQUEST_COMPLETE))
-                if self.keep_conn and not self.connection.may_keep():
+                # nginx keeps a connection only when nothing follows END_REQUEST (docs/adr/0012).
+                can_be_told = self.software.startswith("nginx")
+                if self.keep_conn and not self.connection.may_keep(can_be_told):
                     self.keep_conn = False
-                    # nginx keeps a connection only when nothing follows END_REQUEST (docs/adr/0012).
-                    if self.software.startswith("nginx"):
+                    if can_be_told:
                         out.append(HEADER.pack(1, GET_VALUES_RESULT, 0, 0, 0, 0))
             self.connection.send(out, size)
 
@@ -1197,8 +1198,8 @@ class Connection:
         except OSError as error:
             raise Disconnected("nobody reads the answer (%s)" % error.strerror) from None
 
-    def may_keep(self):
-        return self.server.may_keep()
+    def may_keep(self, can_be_told):
+        return self.server.may_keep(can_be_told)
 
     # Input
 
@@ -1658,9 +1659,11 @@ class Server:
         self.host.log("warn", "connection refused: the address is not among allowedClients", {"peer": peer})
         return False
 
-    def may_keep(self):
-        """As many connections as threads: a request on one that was kept never waits for the others'."""
-        return not self.is_draining and len(self.connections) <= self.settings.threads
+    def may_keep(self, can_be_told):
+        """As many connections as threads: a request on one that was kept never waits for the others'. A web server that
+        cannot be told that a connection closes might send its next request into it: there check() closes what is too
+        many, after a silence."""
+        return not self.is_draining and (not can_be_told or len(self.connections) <= self.settings.threads)
 
     # One connection
 
@@ -1780,6 +1783,7 @@ class Server:
             connection.stdin_left = connection.padding_left = 0
             connection.stdin_ended = True
             connection.state = IDLE
+            connection.since = time.monotonic()
             if connection.pos == len(connection.buf):
                 connection.buf = b""
                 connection.pos = 0
@@ -1959,12 +1963,15 @@ class Server:
     def check(self):
         """Judges what takes too long."""
         now = time.monotonic()
+        surplus = len(self.connections) - self.settings.threads
         for connection in list(self.connections.values()):
             silent = now - max(connection.since, self.drained_since)
             if connection.state == HEAD or connection.state == IDLE and not connection.is_used:
                 limit = LAST_REQUEST if self.is_draining and connection.state == IDLE else RECORD_TIMEOUT
             elif connection.state == IDLE and (self.is_draining or connection.pos < len(connection.buf)):
                 limit = LAST_REQUEST if self.is_draining else RECORD_TIMEOUT
+            elif connection.state == IDLE and surplus > 0:
+                limit = LAST_REQUEST
             elif connection.state == LINGER:
                 limit = LINGER_TIMEOUT
             else:
@@ -1972,10 +1979,11 @@ class Server:
             if silent >= limit:
                 # Not closed here: whoever waits for it wakes, finds its end, and closes it.
                 try:
-                    if self.is_draining and connection.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT):
+                    if limit == LAST_REQUEST and connection.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT):
                         continue  # a request that no thread had time for yet
                 except OSError:
                     pass
+                surplus -= 1
                 try:
                     connection.sock.shutdown(socket.SHUT_RDWR)
                 except OSError:
@@ -3072,7 +3080,7 @@ class CgiConnection:
     def break_off(self, _tail):
         self.out.close()
 
-    def may_keep(self):
+    def may_keep(self, _can_be_told):
         return False
 
     def read_stdin(self, most):
