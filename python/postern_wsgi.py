@@ -63,6 +63,8 @@ SMALL_READ = 8192
 MAX_PARAMS_BYTES = 262144
 MAX_PARAMS = 1000
 MAX_CONNECTIONS = 10000
+#: Connections that are kept where nobody else accepts from the socket.
+MAX_KEPT = 256
 #: A body of 64 KiB and what comes with it, at once.
 READ_BYTES = 73728
 #: A record, or the parameters of a request, may take this long to arrive, seconds.
@@ -1499,6 +1501,7 @@ class Settings:
         self.is_development = False
         self.for_developers = False  # tracebacks are for a browser on this machine alone
         self.is_multiprocess = True
+        self.has_siblings = True  # that accept from the same socket
         self.allowed_clients = None  # of TCP; None: this machine
         self.checks_unix = False
         self.slow_ms = 0
@@ -1659,11 +1662,15 @@ class Server:
         self.host.log("warn", "connection refused: the address is not among allowedClients", {"peer": peer})
         return False
 
+    def _most_kept(self):
+        """With siblings as many connections as threads: a request on one that was kept never waits for a thread while
+        a sibling has one. Alone there is no such choice, and a new connection costs more."""
+        return self.settings.threads if self.settings.has_siblings else MAX_KEPT
+
     def may_keep(self, can_be_told):
-        """As many connections as threads: a request on one that was kept never waits for the others'. A web server that
-        cannot be told that a connection closes might send its next request into it: there check() closes what is too
-        many, after a silence."""
-        return not self.is_draining and (not can_be_told or len(self.connections) <= self.settings.threads)
+        """A web server that cannot be told that a connection closes might send its next request into it: there check()
+        closes what is too many, after a silence."""
+        return not self.is_draining and (not can_be_told or len(self.connections) <= self._most_kept())
 
     # One connection
 
@@ -1963,7 +1970,7 @@ class Server:
     def check(self):
         """Judges what takes too long."""
         now = time.monotonic()
-        surplus = len(self.connections) - self.settings.threads
+        surplus = len(self.connections) - self._most_kept()
         for connection in list(self.connections.values()):
             silent = now - max(connection.since, self.drained_since)
             if connection.state == HEAD or connection.state == IDLE and not connection.is_used:
@@ -2803,6 +2810,7 @@ def settings_of(start):
         is_development=is_development,
         for_developers=start.get("dev") is not None,
         is_multiprocess=start["hasSiblings"],
+        has_siblings=start["hasSiblings"],
         allowed_clients=options.get("allowedClients"),
         slow_ms=options.get("slowRequestMs") or 0,
         timeout_ms=options.get("requestTimeoutMs") or 0,
@@ -2888,6 +2896,7 @@ class WSGIServer(Host):
             mount_base=base,
             is_development=bool(debug),
             is_multiprocess=multiprocess,
+            has_siblings=bindAddress is None,
         )
         allowed = [entry.strip() for entry in os.environ.get("FCGI_WEB_SERVER_ADDRS", "").split(",") if entry.strip()]
         if isinstance(allowedServers, str):

@@ -30,11 +30,13 @@ import {
 import { repositoryRoot } from "../support/paths.ts";
 import { run } from "../support/process.ts";
 import { PYTHON } from "../support/python/python.ts";
+import { TYPE } from "../support/records.ts";
 import { temporaryFolder } from "../support/temp.ts";
 import { waitFor, waitForFileLine } from "../support/wait.ts";
 import { describeWithServer } from "../support/web-servers/available.ts";
 import { startNginx } from "../support/web-servers/nginx.ts";
 import { serverUser } from "../support/web-servers/web-server.ts";
+import { connectWire, type Wire } from "../support/wire.ts";
 
 beforeAll(built);
 afterEach(stopManagers);
@@ -415,6 +417,27 @@ describeWithServer("python", "a Python application", () => {
       expect(await attempt("--workers", "0")).toMatch(/an application in Python cannot run in this process/);
       expect(existsSync(join(folder, "a.sock"))).toBe(false);
     });
+  });
+
+  it.each([
+    ["keeps connections beyond its threads when it is alone", 1, 12, [12, 12]],
+    ["keeps no more than its threads where a sibling may have time", 2, 12, [1, 2]],
+  ])("%s", async (_, workers, count, [least, most]) => {
+    const managed = await serve(deploy(), "shop:app", "--workers", `${workers}`, "--threads", "1");
+    const path = managed.address.slice("unix:".length);
+    const wires = await Promise.all(Array.from({ length: count }, () => connectWire({ path })));
+    const has = (wire: Wire, id: number): boolean =>
+      wire.records.some((record) => record.type === TYPE.END_REQUEST && record.id === id);
+    for (const wire of wires) await wire.request({ keepConn: true }).answer();
+    expect(wires.filter((wire) => has(wire, 1)).length).toBe(count);
+    for (const wire of wires) {
+      wire.request({ keepConn: true, id: 2 });
+      await wire.until(() => has(wire, 2) || wire.ended || wire.closed, "an answer or the end");
+    }
+    const kept = wires.filter((wire) => has(wire, 2)).length;
+    expect(kept).toBeGreaterThanOrEqual(least!);
+    expect(kept).toBeLessThanOrEqual(most!);
+    for (const wire of wires) wire.destroy();
   });
 
   it("is started by a web server through postern serve, on the socket it is handed", async () => {
