@@ -1547,6 +1547,7 @@ class Server:
         self._environ = dict(_SAME)
         self._environ["wsgi.multithread"] = settings.threads > 1
         self._environ["wsgi.multiprocess"] = settings.is_multiprocess
+        self.hops = None
         self.is_child = False
         os.register_at_fork(after_in_child=self._on_fork)
         self._watch = EpollWatch() if hasattr(select, "epoll") else KqueueWatch()
@@ -1721,6 +1722,10 @@ class Server:
             except InvalidRequest as error:
                 problem = error
         if params is not None:
+            if self.hops is not None:
+                if self.access_log is not None:
+                    exchange.logged = (dict(params),)
+                self.hops.apply(params, more)
             exchange.method = params.get("REQUEST_METHOD") or "GET"
             exchange.url = params.get("REQUEST_URI") or params.get("SCRIPT_NAME", "") + params.get("PATH_INFO", "")
             exchange.client = params.get("REMOTE_ADDR", "")
@@ -1755,7 +1760,7 @@ class Server:
         settings = self.settings
         if self.access_log is not None:
             known = dict(params)  # the application may change its environ
-            exchange.logged = (known, known)
+            exchange.logged = (known if exchange.logged is None else exchange.logged[0], known)
         target = resolve_target(params, settings.mount_kind, settings.mount_base)
         if target.warning is not None and target.rule not in self._told:
             self._told.add(target.rule)
@@ -1870,7 +1875,7 @@ class Server:
 
     def _tell_access(self, exchange, seconds):
         logged, exchange.logged = exchange.logged, None
-        if logged is not None:
+        if logged is not None and len(logged) == 2:  # else it was a probe, or refused
             self.access_log.add(exchange, logged[0], logged[1], seconds)
 
     # What goes wrong
@@ -2508,6 +2513,7 @@ class Worker(Host):
         self._level = "info"
         self.access_log = None
         self._files = set()
+        self.hops = None
         self.start = None
         for name in ("SIGINT", "SIGHUP", "SIGQUIT"):
             signal.signal(getattr(signal, name), lambda *_: None)
@@ -2668,6 +2674,9 @@ class Worker(Host):
         where = settings["options"].get("accessLog")
         # Loaded before this process becomes a user who may not read it, written as that user.
         logs = None if where is None else _load_beside("postern_access_log")
+        proxies = settings["options"].get("trustProxy")
+        if proxies:
+            self.hops = _load_beside("postern_forwarded").Hops(proxies)
         try:
             if settings.get("umask") is not None:
                 os.umask(settings["umask"])
@@ -2719,6 +2728,7 @@ class Worker(Host):
             ours = settings_of(settings)
             self.server = Server(application, ours, self, Scoreboard(self.SCOREBOARD_FD, ours.threads))
             self.server.access_log = self.access_log
+            self.server.hops = self.hops
             self.server.listen(listeners)
         except Exception:
             self._fail("boot", _traceback())

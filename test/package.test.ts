@@ -33,6 +33,7 @@ describe("the package", () => {
       "python/flup/server/__init__.py",
       "python/flup/server/fcgi.py",
       "python/postern_access_log.py",
+      "python/postern_forwarded.py",
       "python/postern_wsgi.py",
     ]);
   });

@@ -95,7 +95,6 @@ function checkPython(
   const remedies = {
     http: "put a web server or postern/gateway before an application in Python",
     wsHttp: "WSGI has no WebSockets",
-    trustProxy: "in Python let werkzeug's ProxyFix (Django: SECURE_PROXY_SSL_HEADER) read X-Forwarded-*",
   } as const;
   for (const [name, remedy] of Object.entries(remedies)) {
     const value = pool[name as keyof typeof remedies];
@@ -180,7 +179,7 @@ export function notesOn(pool: PoolSettings, given: Layer, uid: number): string[]
     if (isForApps && pool.program.kind === "command" && name !== "http" && name !== "static") {
       notes.push(`pool ${pool.name}: ${name} (${from.origin}) has no effect on a command`);
     }
-    if (isPython && isForApps && !setting.isForPython && !["http", "trustProxy", "wsHttp"].includes(name)) {
+    if (isPython && isForApps && !setting.isForPython && !["http", "wsHttp"].includes(name)) {
       notes.push(`pool ${pool.name}: ${name} (${from.origin}) has no effect on an application in Python`);
     }
     if (!isPython && setting.isPythonOnly) {

@@ -93,6 +93,7 @@ export const LISTENING_TABLE: Readonly<Record<keyof ListeningInput, Setting>> = 
   trustProxy: {
     kind: hops,
     isForApps: true,
+    isForPython: true,
     computed: "nobody",
     doc: "Proxies in front of the web server whose X-Forwarded-For, -Proto, -Host and -Port count: addresses, ranges, `loopback`, `private` or `unix`.",
   },

@@ -30,6 +30,10 @@ def app(environ, start_response):
         raise RuntimeError("no")
     if path == "/exit":
         os._exit(3)
+    if path == "/client":
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        names = ("REMOTE_ADDR", "wsgi.url_scheme", "HTTP_HOST", "SERVER_PORT")
+        return [" ".join(environ[name] for name in names).encode()]
     environ.clear()
     status = {"/gone": "404 Not Found", "/moved": "302 Found"}.get(path, "200 OK")
     headers = [("Content-Type", 'text/plain; x="a b"'), ("X-Made-By", "us")]
@@ -49,9 +53,15 @@ export default (req, res) => {
 `;
 
 const OWN =
-  '%b d=%d d=%{milliseconds}d d=%{microseconds}d %{HTTP_HOST}e "%{HTTP_USER_AGENT}e" %{REMOTE_PORT}e %f %i %l %m M=%M ' +
+  '%b d=%d d=%{milliseconds}d d=%{microseconds}d %{HTTP_HOST}e "%{HTTP_USER_AGENT}e" %{REMOTE_PORT}e %{HTTPS}e %{SERVER_PORT}e %f %i %l %m M=%M ' +
   'M=%{kilobytes}M M=%{megabytes}M %n "%{Content-Type}o" %{X-Made-By}o %{Location}o %p %P %q %Q %r %R %s %t ' +
   "%{%Y-%m-%dT%H:%M:%S%z}T %u %%";
+
+const BEHIND_A_PROXY = {
+  HTTP_X_FORWARDED_FOR: "192.0.2.1, 198.51.100.7",
+  HTTP_X_FORWARDED_PROTO: "https",
+  HTTP_X_FORWARDED_HOST: "shop.example",
+};
 
 /** What differs between two runs of the same requests, written as one. */
 function masked(line: string): string {
@@ -78,6 +88,7 @@ async function askAll(address: string): Promise<void> {
     expect((await get("/bad", { QUERY_STRING: "", HTTP_X: "a\nb" })).status).toBe(400);
     await get(`/${"long".repeat(1200)}?${"q".repeat(5000)}`);
     await get("/ping");
+    await get("/through", { ...BEHIND_A_PROXY, REMOTE_PORT: "1234" });
     await get("/last", { REMOTE_ADDR: "2001:db8::1" });
   } finally {
     await client.close();
@@ -113,6 +124,7 @@ async function serveBoth(formats: readonly string[], more: object = {}): Promise
         accessLog: file(name),
         accessLogFormat,
         pingPath: "/ping",
+        trustProxy: ["203.0.113.0/24"],
         workers: 1,
         ...more,
       },
@@ -143,7 +155,7 @@ describeWithServer("python", "the access log of a Python pool", () => {
         linesOf(file(name)).map((line) => masked(line).replaceAll(String(pids.get(name)), "PID")),
       );
       expect(py, format).toEqual(js);
-      expect(py!.length).toBe(10);
+      expect(py!.length).toBe(11);
     }
   });
 
@@ -183,6 +195,22 @@ describeWithServer("python", "the access log of a Python pool", () => {
     } finally {
       await client.close();
     }
+  });
+
+  it("has the client that trustProxy lets be seen, as the application has", async () => {
+    const { managed, address, file } = await serveBoth(["%R"]);
+    const client = new ClientPool({ connect: address("py0"), timeoutMs: 30_000 });
+    try {
+      const { body } = await ask(client, "/client", { params: BEHIND_A_PROXY });
+      expect(body).toBe("198.51.100.7 https shop.example 443");
+      const stranger = { ...BEHIND_A_PROXY, REMOTE_ADDR: "192.0.2.9", HTTP_HOST: "a.example" };
+      expect((await ask(client, "/client", { params: stranger })).body).toBe("192.0.2.9 http a.example 80");
+    } finally {
+      await client.close();
+    }
+    await managed.cli("stop");
+    await managed.process.exited;
+    expect(linesOf(file("py0"))).toEqual(["198.51.100.7", "192.0.2.9"]);
   });
 
   it("goes to the standard output of the manager, apart from what the application prints", async () => {

@@ -413,7 +413,6 @@ describeWithServer("python", "a Python application", () => {
       expect(await attempt("--http", ":0")).toMatch(
         /http .* is for JavaScript applications: put a web server/,
       );
-      expect(await attempt("--trust-proxy", "loopback")).toMatch(/trust-proxy .*ProxyFix/);
       expect(await attempt("--workers", "0")).toMatch(/an application in Python cannot run in this process/);
       expect(existsSync(join(folder, "a.sock"))).toBe(false);
     });
