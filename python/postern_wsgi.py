@@ -117,6 +117,7 @@ _SEGMENT = r"[!-$&-.0->@-\[\]-~]"
 #: A REQUEST_URI that means exactly what it says: no percent sign, no backslash, no doubled slash, printable ASCII.
 _PLAIN = re.compile(r"(/(?:%s+/)*%s*)(?:\?[!-~]*)?\Z" % (_SEGMENT, _SEGMENT))
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f]")
 _AUTHORITY = re.compile(r"[a-z][a-z0-9+.-]*://[^/?]*", re.I)
 _SCRIPT_ENDING = re.compile(r"\.(?:fcgi|fcg|cgi|[cm]?[jt]s|php|pl|py|rb)\Z", re.I)
 _PROGRAM_ENDING = re.compile(r"\.(?:fcgi|fcg|cgi)\Z", re.I)
@@ -193,6 +194,11 @@ def _prefix_end(raw, decoded):
 
 def _ends_with(path, tail):
     return path.endswith(tail) or _normalize(decode_path(path)).endswith(_normalize(tail))
+
+
+def _printable(text):
+    """What may hold a client's text, as one line of a log: nobody is to forge another, or to move a cursor."""
+    return _CONTROLS.sub(lambda found: "\\x%02x" % ord(found.group()), text)
 
 
 def _clip(text, length):
@@ -1927,8 +1933,8 @@ class Server:
         try:
             if exchange.is_ended:
                 return
-            line = "request %d %s %s: %s\n" % (exchange.number, exchange.method, exchange.url, line)
-            exchange.send_stderr(line, True)
+            about = "request %d %s %s: %s" % (exchange.number, exchange.method, exchange.url, line)
+            exchange.send_stderr(_printable(about) + "\n", True)
             if not exchange.is_head_sent:
                 is_shown = self.settings.is_development and not exchange.is_stranger
                 exchange.page(500, "Internal Server Error", text if is_shown else None, 1)
@@ -2498,6 +2504,7 @@ class Worker(Host):
         super().__init__()
         for fd in (self.CHANNEL_FD, self.SCOREBOARD_FD):
             os.set_inheritable(fd, False)
+        self._pid = os.getpid()
         self._channel = socket.socket(fileno=self.CHANNEL_FD)
         self._channel_lock = threading.Lock()
         self._received = b""
@@ -2719,6 +2726,8 @@ class Worker(Host):
             raise AppFailed(str(error)) from None
 
     def serve(self, application):
+        if os.getpid() != self._pid:
+            os._exit(0)  # a child that the application forked while it was loaded is no worker
         settings = self.start
         listeners = []
         try:
@@ -2761,6 +2770,10 @@ class Worker(Host):
             self.tell(type="files", files=new)
 
     def _fail(self, stage, message):
+        if os.getpid() != self._pid:  # nor does its end say anything of this one
+            sys.stderr.write(message + "\n")
+            sys.stderr.flush()
+            os._exit(1)
         self._tell_files(message)
         self.tell(type="failed", stage=stage, message=message[:20000], isPlacePrinted=False)
         sys.stdout.flush()
@@ -2989,7 +3002,7 @@ class WSGIServer(Host):
 
 def _print(line):
     try:
-        sys.stderr.write(line + "\n")
+        sys.stderr.write(_printable(line) + "\n")
         sys.stderr.flush()
     except (AttributeError, OSError, ValueError):
         pass  # a web server may have closed it

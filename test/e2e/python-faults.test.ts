@@ -2,7 +2,7 @@
  * What hostile and broken clients, and hostile and broken applications, do to a Python worker: each costs at most its own
  * request or connection, and the worker serves the next one; where a worker is lost, the manager has another.
  */
-import { copyFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -19,7 +19,8 @@ import {
   untilGone,
 } from "../support/e2e/supervised.ts";
 import { repositoryRoot } from "../support/paths.ts";
-import { ask, PYTHON } from "../support/python/python.ts";
+import { type Running, start } from "../support/process.ts";
+import { ask, PYTHON, PYTHON_FOLDER } from "../support/python/python.ts";
 import {
   abortRecord,
   beginRecord,
@@ -384,6 +385,99 @@ describeWithServer("python", "a Python worker", () => {
         await untilGone([child], other.log);
       },
     );
+  });
+
+  it("is one worker, whatever its application forks while it is loaded", async () => {
+    const folder = temporaryFolder("f");
+    const text = `
+import os, sys
+for how in ("exit", "raise", "return"):
+    pid = os.fork()
+    if pid:
+        os.waitpid(pid, 0)
+    elif how == "exit":
+        sys.exit(0)
+    elif how == "raise":
+        raise RuntimeError("in a child")
+    else:
+        break
+def app(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"%d" % os.getpid()]
+`;
+    writeFileSync(join(folder, "forks.py"), text);
+    const address = `unix:${join(folder, "a.sock")}`;
+    const args = ["serve", "forks:app", "--bind", address, "--python", PYTHON];
+    const managed = await serveManaged({ args, address, cwd: folder });
+    const [only] = await managed.workers();
+    for (let count = 0; count < 10; count++) expect((await managed.get("/")).text).toBe(String(only!.pid));
+    expect(managed.log()).toContain("RuntimeError: in a child");
+  });
+
+  describe("that is a file by itself, in the place of flup", () => {
+    let running: Running;
+    let path: string;
+
+    beforeAll(async () => {
+      const folder = temporaryFolder("f");
+      path = join(folder, "a.sock");
+      const env = {
+        ...process.env,
+        PYTHONPATH: PYTHON_FOLDER,
+        PYTHONDONTWRITEBYTECODE: "1",
+        BIND: path,
+      };
+      const file = join(repositoryRoot, "test", "support", "python", "faulty.py");
+      running = start(PYTHON, [file], { env });
+      await waitFor(() => existsSync(path), { ...PATIENT, evidence: () => running.output() });
+    });
+    afterAll(() => running.stop());
+
+    const alone = (): Promise<Wire> => connectWire({ path });
+    const answers = async (): Promise<void> => {
+      expect((await get(`unix:${path}`, "/")).text).toBe(String(running.pid));
+    };
+
+    it("stands every vector, and random bytes", LONG, async () => {
+      const vectors = [...loadVectors("invalid"), ...loadVectors("valid")].map(({ bytes }) => bytes);
+      const random = fc.sample(fc.uint8Array({ maxLength: 300 }), { numRuns: 100, seed: 1 });
+      for (const bytes of [...vectors, ...random]) {
+        const wire = await alone();
+        wire.send(bytes);
+        wire.socket.end();
+        await wire.end();
+        wire.destroy();
+      }
+      await answers();
+    });
+
+    it("goes on after what an application raises, and when it forks", async () => {
+      for (const error of ["SystemExit", "KeyboardInterrupt", "RuntimeError"]) {
+        expect((await get(`unix:${path}`, `/raise?error=${error}&where=call`)).status).toBe(500);
+        await answers();
+      }
+      expect((await get(`unix:${path}`, "/fork?how=exit")).text).toBe("parent, child ended with 7");
+      await answers();
+    });
+
+    it("lets nobody forge a line of a log", async () => {
+      const wire = await alone();
+      const forged = { REQUEST_URI: "/x", SCRIPT_NAME: "/y\n2026 forged\x1b[31m", PATH_INFO: "/z" };
+      wire.send(requestRecords({ params: forged }));
+      await wire.answer();
+      await running.waitForLine(/taking it for an internal rewrite/, PATIENT);
+      const evil = requestRecords({
+        params: { ...url("/raise?error=Surrogate&where=call"), REQUEST_METHOD: "GET" },
+      });
+      const other = await alone();
+      other.send(evil);
+      await other.answer();
+      const told = other.records.filter(({ type }) => type === TYPE.STDERR).map(({ content }) => content);
+      expect(Buffer.concat(told).toString("latin1")).toMatch(/^[\x20-\x7e]+\n$/);
+      expect(running.output()).not.toMatch(/\x1b|^stderr\| 2026 forged/m);
+      wire.destroy();
+      other.destroy();
+    });
   });
 
   it("answers its manager while a client reads nothing and its request takes too long", LONG, async () => {
