@@ -427,15 +427,33 @@ describeWithServer("python", "a Python application", () => {
     const wires = await Promise.all(Array.from({ length: count }, () => connectWire({ path })));
     const has = (wire: Wire, id: number): boolean =>
       wire.records.some((record) => record.type === TYPE.END_REQUEST && record.id === id);
-    for (const wire of wires) await wire.request({ keepConn: true }).answer();
+    const params = { SERVER_SOFTWARE: "nginx/1.30.6" }; // which can be told that a connection closes
+    for (const wire of wires) await wire.request({ keepConn: true, params }).answer();
     expect(wires.filter((wire) => has(wire, 1)).length).toBe(count);
     for (const wire of wires) {
-      wire.request({ keepConn: true, id: 2 });
+      wire.request({ keepConn: true, id: 2, params });
       await wire.until(() => has(wire, 2) || wire.ended || wire.closed, "an answer or the end");
     }
     const kept = wires.filter((wire) => has(wire, 2)).length;
     expect(kept).toBeGreaterThanOrEqual(least!);
     expect(kept).toBeLessThanOrEqual(most!);
+    for (const wire of wires) wire.destroy();
+  });
+
+  it("keeps more connections until they are silent, where the web server cannot be told", async () => {
+    const managed = await serve(deploy(), "shop:app", "--workers", "2", "--threads", "1");
+    const path = managed.address.slice("unix:".length);
+    const wires = await Promise.all(Array.from({ length: 12 }, () => connectWire({ path })));
+    const params = { SERVER_SOFTWARE: "HAProxy 3.2.1" };
+    for (const id of [1, 2])
+      for (const wire of wires)
+        expect((await wire.request({ keepConn: true, id, params }).answer(id)).end?.appStatus).toBe(0);
+    const left = (): number => wires.filter(({ ended, closed }) => !ended && !closed).length;
+    await waitFor(() => left() <= 2, {
+      timeoutMs: 20_000,
+      what: "those beyond a thread a worker to be closed",
+    });
+    expect(left()).toBeGreaterThan(0);
     for (const wire of wires) wire.destroy();
   });
 

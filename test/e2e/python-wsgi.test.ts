@@ -6,7 +6,6 @@ import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createConnection } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { FastCGIClient } from "../../src/client/index.ts";
 import { conform } from "../../src/tools/conform/run.ts";
 import { makeSpawner } from "../../src/tools/conform/spawner.ts";
 import { run } from "../support/process.ts";
@@ -231,28 +230,6 @@ describeWithServer("python", "a WSGI application on our server for Python", () =
   it("serves several requests at once", async () => {
     const both = await Promise.all([get("/together"), get("/together")]);
     expect(both.map(({ body }) => body)).toEqual(["together", "together"]);
-  });
-
-  it("keeps more connections than threads until they are silent, where the web server cannot be told", async () => {
-    // Each has one connection, and makes no other.
-    const clients = Array.from({ length: 12 }, () => new FastCGIClient({ connect: alone.address }));
-    const round = (): Promise<unknown> =>
-      Promise.all(
-        clients.map(async (client) => {
-          const params = { ...PLAIN_GET, REQUEST_URI: "/written", SERVER_SOFTWARE: "HAProxy 3.2.1" };
-          const { status, body, ended } = await client.request({ params });
-          for await (const _ of body);
-          await ended;
-          expect(status).toBe(200);
-        }),
-      );
-    await round();
-    await round();
-    expect(clients.every(({ hasRoom }) => hasRoom)).toBe(true);
-    const left = (): number => clients.filter(({ hasRoom }) => hasRoom).length;
-    await waitFor(() => left() <= 8, { timeoutMs: 20_000, what: "those beyond eight threads to be closed" });
-    expect(left()).toBeGreaterThan(0);
-    for (const client of clients) await client.close();
   });
 
   it("survives bad bytes, and web servers that leave at any moment", async () => {

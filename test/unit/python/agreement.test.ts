@@ -123,7 +123,10 @@ describeWithServer("python", "the Python worker and the JavaScript one", () => {
     expect(environs.slice(0, -1)).toEqual(ends.map(() => "invalid"));
     expect(environs.at(-1)).toMatchObject({ SSL_CLIENT_CERT: "a\nb\n" });
     for (const params of all.slice(0, -1))
-      expect(attempt(() => rawHeaders(Params.from(params))), JSON.stringify(params)).toBe("invalid");
+      expect(
+        attempt(() => rawHeaders(Params.from(params))),
+        JSON.stringify(params),
+      ).toBe("invalid");
   });
 
   it("agree on whatever the parameters are made of", async () => {
