@@ -1,14 +1,13 @@
 /**
- * Writes the tables of docs/performance.md from the measurements in docs/performance/*.json, which are what the benchmark
- * printed with --json. Run it after new ones were put there: `node scripts/performance-doc.mjs`; with --print it shows the page and writes nothing.
+ * Writes the tables of docs/performance.md and docs/python.md from the measurements in docs/performance/*.json, which are
+ * what the benchmark printed with --json. Run it after new ones were put there: `node scripts/performance-doc.mjs`; with
+ * `--print docs/performance.md` it shows that page and writes nothing.
  */
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { root } from "./steps.mjs";
 
 const folder = join(root, "docs", "performance");
-const path = join(root, "docs", "performance.md");
-
 const read = (prefix) =>
   readdirSync(folder)
     .filter((name) => name.startsWith(prefix) && name.endsWith(".json"))
@@ -101,19 +100,65 @@ function profiles() {
   );
 }
 
+/** Every figure of the servers for Python. */
+function python() {
+  const rows = read("python").map(({ work, candidate, measured, toPostern, missing, version }) => {
+    const name = version === undefined ? candidate : `${candidate} (${version})`;
+    if (measured === null) return [work, name, `no figure: ${missing}`, "–", "–", "–", "–"];
+    const { perSecond, cpuUs, managerUs, nginxUs, memoryMb, managerMb, rssMb } = measured;
+    return [
+      work,
+      name,
+      number(perSecond),
+      managerUs < 0.05 ? number(cpuUs) : `${number(cpuUs)}, manager ${number(managerUs)}`,
+      toPostern === null ? "–" : `${number(toPostern.cpuUs)} (${number(toPostern.minCpuUs)})`,
+      number(nginxUs),
+      `${number(memoryMb)}${managerMb > 0 ? `, manager ${number(managerMb)}` : ""} (${number(rssMb)})`,
+    ];
+  });
+  return table(
+    ["work", "server", "requests/s", "CPU µs", "/ Postern's worker", "nginx's µs", "memory (RSS), MB"],
+    rows,
+  );
+}
+
+/** Processor time of each server for Python in each work, as ratios; and memory. */
+function pythonShort() {
+  const results = read("python");
+  const works = [...new Set(results.map(({ work }) => work))];
+  const rows = [...new Set(results.map(({ candidate }) => candidate))].map((candidate) => {
+    const cells = works.map((work) => {
+      const found = results.find((one) => one.work === work && one.candidate === candidate);
+      return number(found?.toPostern?.cpuUs);
+    });
+    const { measured } = results.find((one) => one.candidate === candidate);
+    if (measured === null) return [candidate, ...cells, "–"];
+    const { memoryMb, managerMb } = measured;
+    const manager = managerMb > 0 ? ` + ${number(managerMb)}` : "";
+    return [candidate, ...cells, `${number(memoryMb - managerMb)}${manager}`];
+  });
+  return table(["server", ...works, "memory, MB"], rows);
+}
+
+/** By page, and by the name of the mark in it. */
+const PAGES = {
+  "docs/performance.md": { goals, scaling, startUp, profiles, python },
+  "docs/python.md": { pythonShort },
+};
+
 /** The page with its tables as they are to be. */
-function withTables(page) {
-  let whole = page;
-  for (const [name, write] of Object.entries({ goals, scaling, startUp, profiles })) {
-    const [start, end] = [`<!-- ${name}: scripts/performance-doc.mjs -->`, `<!-- /${name} -->`];
+function withTables(name) {
+  let whole = readFileSync(join(root, name), "utf8");
+  for (const [mark, write] of Object.entries(PAGES[name])) {
+    const [start, end] = [`<!-- ${mark}: scripts/performance-doc.mjs -->`, `<!-- /${mark} -->`];
     const from = whole.indexOf(start);
     const to = whole.indexOf(end);
-    if (from < 0 || to < from) throw new Error(`docs/performance.md: the marks of ${name} are missing`);
+    if (from < 0 || to < from) throw new Error(`${name}: the marks of ${mark} are missing`);
     whole = `${whole.slice(0, from)}${start}\n\n${write()}\n\n${whole.slice(to)}`;
   }
   return whole;
 }
 
-const written = withTables(readFileSync(path, "utf8"));
-if (process.argv[2] === "--print") process.stdout.write(written);
-else writeFileSync(path, written);
+const [flag, page] = process.argv.slice(2);
+if (flag === "--print") process.stdout.write(withTables(page));
+else for (const name of Object.keys(PAGES)) writeFileSync(join(root, name), withTables(name));

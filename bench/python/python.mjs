@@ -9,7 +9,7 @@ import { startNginx } from "../nginx.mjs";
 import { startServer } from "../processes.mjs";
 import { requestFor } from "../requests.mjs";
 import { programOf, setUp } from "../set-up.mjs";
-import { family, memoryMb } from "../usage.mjs";
+import { family, memoryAloneMb, memoryMb } from "../usage.mjs";
 import { CANDIDATES, POSTERN, PYTHON, THREADS } from "./candidates.mjs";
 
 /** Long enough for caches to be warm again after another candidate's turn. */
@@ -175,14 +175,13 @@ function workerOf(pid) {
 }
 
 function takeMemory(run) {
-  const each = family(run.server.pid).map(memoryMb);
-  const sum = (field, list) => list.reduce((total, memory) => total + memory[field], 0);
-  const worker = run.candidate.hasManager ? memoryMb(workerOf(run.server.pid)) : undefined;
+  const { pid } = run.server;
+  const all = family(pid);
+  const whole = memoryAloneMb(all);
   run.memory = {
-    pssMb: sum("pss", each),
-    rssMb: sum("rss", each),
-    managerPssMb: worker === undefined ? 0 : sum("pss", each) - worker.pss,
-    managerRssMb: worker === undefined ? 0 : sum("rss", each) - worker.rss,
+    memoryMb: whole,
+    managerMb: run.candidate.hasManager ? whole - memoryAloneMb([workerOf(pid)]) : 0,
+    rssMb: all.reduce((sum, one) => sum + memoryMb(one).rss, 0),
   };
 }
 
@@ -200,7 +199,7 @@ function resultsOf(work, runs) {
         measured === null || ours === null
           ? null
           : Object.fromEntries(
-              ["perSecond", "cpuUs", "minCpuUs", "pssMb"].map((field) => [field, ratio(field)]),
+              ["perSecond", "cpuUs", "minCpuUs", "memoryMb"].map((field) => [field, ratio(field)]),
             ),
       ...(missing !== undefined && { missing }),
       ...(missing === undefined &&
@@ -246,7 +245,7 @@ export function printPython(results) {
     "p50 us",
     "p99 us",
   ];
-  const lines = [[...head, "PSS MB", "of it manager", "RSS MB"]];
+  const lines = [[...head, "memory MB", "of it manager", "RSS MB"]];
   for (const { candidate, measured, toPostern, missing } of results) {
     if (measured === null) {
       lines.push([candidate, `missing: ${missing}`]);
@@ -262,8 +261,8 @@ export function printPython(results) {
       cell(measured.nginxUs, 1),
       cell(measured.p50, 0),
       cell(measured.p99, 0),
-      cell(measured.pssMb, 1),
-      cell(measured.managerPssMb, 1),
+      cell(measured.memoryMb, 1),
+      cell(measured.managerMb, 1),
       cell(measured.rssMb, 1),
     ]);
   }

@@ -51,13 +51,13 @@ describeWithServer(
       expect(entries.map(({ work, candidate }) => `${work}: ${candidate}`)).toEqual(all);
       for (const { candidate, measured, toPostern, missing, version, python, nginx } of entries) {
         expect(missing, stderr).toBeUndefined();
-        for (const name of ["perSecond", "cpuUs", "nginxUs", "p50", "p99", "pssMb", "rssMb"])
+        for (const name of ["perSecond", "cpuUs", "nginxUs", "p50", "p99", "memoryMb", "rssMb"])
           expect(measured?.[name], `${candidate}: ${name}`).toBeGreaterThan(0);
         // Who has a manager that is no part of the application's process.
         const hasManager = candidate === OURS[0] || OTHERS.includes(candidate);
-        expect((measured?.["managerPssMb"] ?? 0) > 1, candidate).toBe(hasManager);
+        expect((measured?.["managerMb"] ?? 0) > 1, candidate).toBe(hasManager);
         expect(toPostern?.["cpuUs"]).toBeGreaterThan(0);
-        if (candidate === OURS[0]) expect(toPostern).toMatchObject({ cpuUs: 1, perSecond: 1, pssMb: 1 });
+        if (candidate === OURS[0]) expect(toPostern).toMatchObject({ cpuUs: 1, perSecond: 1, memoryMb: 1 });
         expect(version === undefined).toBe(!OTHERS.includes(candidate));
         expect(python).toMatch(/^3\.\d+/);
         expect(nginx).toMatch(/^1\.\d+/);
