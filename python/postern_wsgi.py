@@ -75,6 +75,8 @@ LINGER_TIMEOUT = 30.0
 #: length, seconds: closing it at once would cross the next request, and nobody repeats a POST.
 LAST_REQUEST = 1.0
 STATUS_TIMEOUT = 2.0
+#: A worker whose threads are all busy for this long says so, seconds.
+FULL_FOR = 0.05
 #: What goes on happening is logged this often, seconds.
 TELL_AGAIN = 10.0
 
@@ -1850,6 +1852,8 @@ class Server:
                     self._add_thread_if_possible()
                 elif self.full_since is None:
                     self.full_since = exchange.began
+        if self.full_since == exchange.began:
+            self.host.on_full()
         if self.scoreboard is not None:
             self.scoreboard.begin(slot, exchange)
 
@@ -2029,6 +2033,10 @@ class Server:
         for frame in frames:
             self.host.log("warn", "    at " + frame, {})
         self._tell_access(exchange, seconds)  # its thread may never end
+
+    def is_full_for(self, seconds):
+        since = self.full_since
+        return since is not None and time.perf_counter() - since >= seconds
 
     @property
     def is_busy(self):
@@ -2414,6 +2422,7 @@ class Host:
         self._signals = []
         self._drain_at = None
         self._drain_by = None
+        self._look_at = None  # whether all threads are still busy
         self._wake, wake_writer = socket.socketpair()
         self._wake.setblocking(False)
         wake_writer.setblocking(False)
@@ -2433,8 +2442,9 @@ class Host:
         while not is_over:
             is_draining = self.server.is_draining
             due = last + (0.1 if is_draining else 1.0)
-            if self._drain_at is not None:
-                due = min(due, self._drain_at)
+            for other in (self._drain_at, self._look_at):
+                if other is not None:
+                    due = min(due, other)
             for fd, _ in self._poll.poll(max(0, due - time.monotonic()) * 1000):
                 if fd == self._wake.fileno():
                     try:
@@ -2449,6 +2459,10 @@ class Host:
             if self._drain_at is not None and now >= self._drain_at:
                 self._drain_at = None
                 self._begin_drain()
+            if self._look_at is not None and now >= self._look_at:
+                self._look_at = None
+                if self.server.is_full_for(FULL_FOR / 2):
+                    self.on_busy()
             if self.server.is_draining:
                 self.server.check()
                 is_over = self.server.is_drained
@@ -2480,6 +2494,12 @@ class Host:
         self.on_drain()
         if self.drain_timeout > 0:
             self._drain_by = time.monotonic() + self.drain_timeout
+
+    def on_full(self):
+        pass
+
+    def on_busy(self):
+        pass
 
     def on_readable(self):
         pass
@@ -2517,6 +2537,7 @@ class Worker(Host):
         self._cpu = 0.0
         self._cpu_at = 0.0
         self._full = 0.0
+        self._full_told = 0.0
         self._level = "info"
         self.access_log = None
         self._files = set()
@@ -2630,6 +2651,21 @@ class Worker(Host):
         question.wait(STATUS_TIMEOUT)
         self._questions.pop(number, None)
         return question.answer
+
+    def on_full(self):
+        # A pool that grows with its load is to know at once, but not of every request of a worker with one thread.
+        now = time.monotonic()
+        if now - self._full_told < 0.25:
+            return
+        self._full_told = now
+        self._look_at = now + FULL_FOR
+        try:
+            self._wake_writer.send(b"f")
+        except BlockingIOError:
+            pass  # it is awake
+
+    def on_busy(self):
+        self._beat(0.0)
 
     def on_tick(self, late):
         if self.server.check() and not self.server.is_draining:

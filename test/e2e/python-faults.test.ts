@@ -387,6 +387,16 @@ describeWithServer("python", "a Python worker", () => {
     );
   });
 
+  it("is replaced after maxLoopDelay when the system does not let it run", LONG, async () => {
+    const other = await serve("--max-loop-delay", "3s");
+    const before = (await other.get("/")).text;
+    process.kill(Number(before), "SIGSTOP");
+    const answer = other.get("/"); // waits in the kernel, for the next one
+    await other.line(/the interpreter of a worker has stood still for .*: it is replaced/);
+    expect((await answer).text).not.toBe(before);
+    await untilGone([Number(before)], other.log);
+  });
+
   it("is one worker, whatever its application forks while it is loaded", async () => {
     const folder = temporaryFolder("f");
     const text = `
