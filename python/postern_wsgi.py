@@ -1020,7 +1020,13 @@ class Exchange:
                     self.keep_conn = False
                     if can_be_told:
                         out.append(HEADER.pack(1, GET_VALUES_RESULT, 0, 0, 0, 0))
-            self.connection.send(out, size)
+            try:
+                self.connection.send(out, size)
+            except Disconnected:
+                if head:  # nobody got an answer
+                    self.is_head_sent = False
+                    self.sent = 0
+                raise
 
     def send_stderr(self, text, is_held=False):
         """To the web server's error log, at once or with the head of the answer. Returns whether it goes there."""

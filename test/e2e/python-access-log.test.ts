@@ -18,18 +18,24 @@ import { ask, PYTHON } from "../support/python/python.ts";
 import { temporaryFolder } from "../support/temp.ts";
 import { waitFor } from "../support/wait.ts";
 import { describeWithServer } from "../support/web-servers/available.ts";
+import { connectWire } from "../support/wire.ts";
 
 beforeAll(built);
 afterEach(stopManagers);
 
 const PY = `
 import os
+import time
 def app(environ, start_response):
     path = environ["PATH_INFO"]
     if path == "/fails":
         raise RuntimeError("no")
     if path == "/exit":
         os._exit(3)
+    if path == "/wait":
+        print("waits")
+        while not os.path.exists(environ["HTTP_UNTIL"]):
+            time.sleep(0.005)
     if path == "/client":
         start_response("200 OK", [("Content-Type", "text/plain")])
         names = ("REMOTE_ADDR", "wsgi.url_scheme", "HTTP_HOST", "SERVER_PORT")
@@ -211,6 +217,19 @@ describeWithServer("python", "the access log of a Python pool", () => {
     await managed.cli("stop");
     await managed.process.exited;
     expect(linesOf(file("py0"))).toEqual(["198.51.100.7", "192.0.2.9"]);
+  });
+
+  it("says 499 of a request whose client left before there was an answer", async () => {
+    const { managed, address, file } = await serveBoth(["%r %s %b"]);
+    const until = join(temporaryFolder("u"), "now");
+    const wire = await connectWire({ path: address("py0").slice("unix:".length) });
+    wire.request({ params: { REQUEST_URI: "/wait", PATH_INFO: "/wait", HTTP_UNTIL: until } });
+    await managed.line(/waits/);
+    wire.destroy();
+    await waitFor(() => wire.closed);
+    writeFileSync(until, "");
+    await waitFor(() => linesOf(file("py0")).length === 1, PATIENT);
+    expect(linesOf(file("py0"))).toEqual(["/wait 499 0"]);
   });
 
   it("goes to the standard output of the manager, apart from what the application prints", async () => {
