@@ -17,6 +17,8 @@ export interface HeadSource extends ResponseInternals {
 
 const STATUS_AT = "HTTP/1.1 ".length;
 const EVENTS = /^text\/event-stream\b/i;
+/** RFC 9110 §8.6; node:http lets an application's length pass. h2o waits for such a body. */
+const HAS_NO_LENGTH = /^Status: (?:1\d\d|204)\b/;
 /** Heads that hold one of these need a closer look; most hold none. */
 const SPECIAL =
   /\r\n(?:connection|keep-alive|proxy-connection|transfer-encoding|te|trailer|upgrade|status|location|content-type: text\/event-stream)\b/i;
@@ -29,7 +31,7 @@ const SPECIAL =
 export function headFromHttp(http: string): string {
   const lineEnd = http.indexOf("\r\n");
   let head = `Status: ${http.slice(STATUS_AT, lineEnd).trimEnd()}${http.slice(lineEnd)}`;
-  if (SPECIAL.test(head)) head = rewrite(head);
+  if (HAS_NO_LENGTH.test(head) || SPECIAL.test(head)) head = rewrite(head);
   if (head.length > MAX_HEAD_BYTES) {
     throw new AppError(
       "ERR_POSTERN_RESPONSE_HEAD_TOO_LARGE",
@@ -126,6 +128,7 @@ function forgetDate(): void {
 
 function rewrite(head: string): string {
   const [status = "", ...lines] = head.slice(0, -4).split("\r\n");
+  const hasNoLength = HAS_NO_LENGTH.test(status);
   let kept = "";
   let isEventStream = false;
   let saysBuffering = false;
@@ -133,6 +136,7 @@ function rewrite(head: string): string {
   for (const line of lines) {
     const name = line.slice(0, line.indexOf(":")).toLowerCase();
     if (isHopByHop(name) || name === "status") continue; // a second Status is not ours
+    if (name === "content-length" && hasNoLength) continue;
     if (name === "location") hasLocation = true;
     if (name === "content-type" && /:\s*text\/event-stream\b/i.test(line)) isEventStream = true;
     if (name === "x-accel-buffering") saysBuffering = true;

@@ -21,7 +21,8 @@ const UPGRADE = 2; // hop-by-hop except with 101
 const CONTENT_TYPE = 3;
 const ACCEL_BUFFERING = 4;
 const LOCATION = 5;
-const INVALID = 6;
+const CONTENT_LENGTH = 6;
+const INVALID = 7;
 
 const KNOWN_NAMES: ReadonlyMap<string, number> = new Map([
   ["connection", DROPPED],
@@ -33,6 +34,7 @@ const KNOWN_NAMES: ReadonlyMap<string, number> = new Map([
   ["status", DROPPED],
   ["upgrade", UPGRADE],
   ["content-type", CONTENT_TYPE],
+  ["content-length", CONTENT_LENGTH],
   ["location", LOCATION],
   ["x-accel-buffering", ACCEL_BUFFERING],
 ]);
@@ -87,6 +89,8 @@ export function serializeHead(
     if (!isFieldValue(value)) throw forbidden(`header "${name}"`, value);
     if (kind !== PLAIN) {
       if (kind === DROPPED || (kind === UPGRADE && status !== 101)) continue;
+      // RFC 9110 §8.6. h2o waits for such a body, and closes the client's connection.
+      if (kind === CONTENT_LENGTH && (status === 204 || status < 200)) continue;
       if (kind === CONTENT_TYPE) isEventStream = value.slice(0, 17).toLowerCase() === "text/event-stream";
       else if (kind === ACCEL_BUFFERING) hasBuffering = true;
       else if (kind === LOCATION) hasLocation = true;

@@ -200,6 +200,19 @@ describe("what an application server must do (web-servers.md §1)", () => {
         expect(answer.end).toEqual({ appStatus: 0, protocolStatus: 0 });
       }
     }
+    // RFC 9110 §8.6: nor a length, which h2o would wait for.
+    const length = { "Content-Length": "4", "X-Own": "1" };
+    const withLength = [
+      (_: unknown, response: import("node:http").ServerResponse) =>
+        response.writeHead(204, length).end("body"),
+      { fetch: () => new Response(null, { status: 204, headers: length }) },
+    ];
+    for (const app of withLength) {
+      await using server = await startServer(app as never);
+      const { head } = await server.ask();
+      expect(head).toMatch(/^Status: 204 No Content\r\n(?:.*\r\n)*X-Own: 1/i);
+      expect(head).not.toMatch(/content-length/i);
+    }
     await using failing = await startServer(() => {
       throw new Error("no");
     });
