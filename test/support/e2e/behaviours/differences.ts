@@ -119,17 +119,10 @@ export const DIFFERENCES: Readonly<Record<string, readonly Difference[]>> = {
   "methods: HEAD gets the head of GET and no body, and the client's connection goes on": [
     {
       columns: ["h2o"],
-      where: isPython,
+      where: (site) => isPython(site) || site.form === "fetch",
       seen: "closed after it",
       because:
-        "h2o 2.2 waits for a body as long as HEAD says, and frameworks in Python say how long it would be",
-    },
-    {
-      columns: ["h2o"],
-      where: ({ form }) => form === "fetch",
-      seen: "closed after it",
-      because:
-        "h2o 2.2 closes after a HEAD whose length it does not know; a fetch application says none by itself",
+        "h2o 2.2 waits for a body of the length that HEAD says, as frameworks in Python do, and closes after one whose length it does not know, as of a fetch application",
     },
   ],
   "headers: two Cookie lines are one, joined by a semicolon": [
