@@ -7,7 +7,8 @@ import { dirname, join } from "node:path";
 import { beforeAll, expect, it } from "vitest";
 import { built } from "../support/e2e/built.ts";
 import { repositoryRoot } from "../support/paths.ts";
-import { run } from "../support/process.ts";
+import { freePort } from "../support/ports.ts";
+import { run, start } from "../support/process.ts";
 import { temporaryFolder } from "../support/temp.ts";
 import { patience } from "../support/wait.ts";
 import { describeWithServer } from "../support/web-servers/available.ts";
@@ -160,6 +161,36 @@ describeWithServer(["nginx", "python"], "an application in Python that the docto
     expect(first?.says).toMatch(says);
     const [step] = first?.remedy ?? [];
     expect(step?.advice ?? step?.run).toMatch(mends);
+  });
+
+  it("the manager that serves the same application is not in the way", LONG, async () => {
+    const folder = place({ "shop.py": WELL });
+    const env = { ...process.env, POSTERN_RUN_DIR: undefined };
+    const args = [CLI, "serve", "shop:app", "--bind", `unix:${folder}/other.sock`];
+    const manager = start(process.execPath, args, { cwd: folder, env });
+    try {
+      await manager.waitForLine(/listening for FastCGI/, { timeoutMs: patience(30_000) });
+      const found = await examined(folder, "shop:app");
+      expect(found.filter(({ verdict }) => verdict !== "good")).toEqual([]);
+      const [wrong] = await examined(folder, "shop:wsgi");
+      expect(wrong).toMatchObject({ id: "program.bad-export" });
+    } finally {
+      await manager.stop();
+    }
+  });
+
+  it("a server that the module starts is the cause, and does not outlive the examination", LONG, async () => {
+    const port = await freePort();
+    const source = `from wsgiref.simple_server import make_server\n${WELL}make_server("127.0.0.1", ${port}, app).serve_forever()\n`;
+    const [first] = await examined(place({ "shop.py": source }), "shop:app");
+    expect(first).toMatchObject({
+      id: "program.listens-itself",
+      says: `the program listens by itself on 127.0.0.1:${port}, and not on the socket that it is given: no web server finds it`,
+      remedy: [
+        { advice: 'put the call that starts that server behind the line: if __name__ == "__main__":' },
+      ],
+    });
+    await expect(fetch(`http://127.0.0.1:${port}/`)).rejects.toThrow();
   });
 
   it("a Python that is not there is the cause", LONG, async () => {

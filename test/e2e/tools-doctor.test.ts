@@ -166,7 +166,7 @@ ${SERVE}`,
     expect(env).toHaveProperty("PATH");
     expect(env).not.toHaveProperty("SECRET_OF_MINE");
     expect(existsSync(`/proc/${pid}`)).toBe(false);
-    expect(processesWith(`POSTERN_DOCTOR_TRIAL=${env["POSTERN_DOCTOR_TRIAL"]}`)).toEqual([]);
+    expect(processesWith(`_POSTERN_DOCTOR_TRIAL=${env["_POSTERN_DOCTOR_TRIAL"]}`)).toEqual([]);
   });
 
   it("is told which variable it lacks, and who has it", async () => {

@@ -136,9 +136,15 @@ function listensItself(
     "listens-itself",
     `the program listens by itself on ${where}, and not on the socket that it is given: no web server finds it`,
     [`it listens on ${where}`],
-    ...registered(path, command, options?.postern ?? []),
+    ...(application?.python === undefined
+      ? registered(path, command, options?.postern ?? [])
+      : [BEHIND_MAIN]),
   );
 }
+
+const BEHIND_MAIN: Remedy = {
+  advice: 'put the call that starts that server behind the line: if __name__ == "__main__":',
+};
 
 /** The port that a server of Node would have, were it not taken. */
 function takenPort(stderr: string): Address | undefined {

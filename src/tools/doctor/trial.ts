@@ -4,9 +4,9 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { chmodSync, mkdtempSync, rmSync } from "node:fs";
+import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import type { Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Address, printAddress } from "../../base/address.ts";
@@ -46,7 +46,8 @@ const GRACE_MS = 1000;
 const VALUES_MS = 2500;
 /** Of util-linux, on every Linux. */
 const SETPRIV = "/usr/bin/setpriv";
-const MARKER = "POSTERN_DOCTOR_TRIAL";
+/** A manager keeps what begins with POSTERN_ from its workers, and these are to be found, too. */
+const MARKER = "_POSTERN_DOCTOR_TRIAL";
 
 export async function runTrial(
   trial: TrialFact,
@@ -57,15 +58,25 @@ export async function runTrial(
   const id = randomBytes(8).toString("hex");
   try {
     chmodSync(folder, 0o755);
+    const environment = { ...trial.environment, POSTERN_RUN_DIR: ownRunFolder(folder, trial) };
     const held = await holdSocket({ kind: "unix", path: join(folder, "s") }, SOCKET, {});
     try {
-      return await runOn(held.fd, join(folder, "s"), trial, { ...options, id }, signal);
+      const own = { ...trial, environment };
+      return await runOn(held.fd, join(folder, "s"), own, { ...options, id }, signal);
     } finally {
       held.close();
     }
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+/** For the control socket of a manager: the one that serves this very application may run, under the same name. */
+function ownRunFolder(folder: string, { user }: TrialFact): string {
+  const run = join(folder, "run");
+  mkdirSync(run, { mode: 0o700 });
+  if (user !== undefined) chownSync(run, user.uid, user.gids[0] ?? user.uid);
+  return run;
 }
 
 /** The folder is ours alone, and gone in a moment: everybody may connect. */
@@ -104,7 +115,8 @@ async function runOn(
   const deadline = AbortSignal.any([signal, over.signal, AbortSignal.timeout(options.patienceMs)]);
   const address: Address = { kind: "unix", path };
   const mark = `${MARKER}=${options.id}`;
-  const listensElsewhere = (): Address[] => elsewhere(listeningOf(processesMarked(mark, child.pid)), path);
+  const listensElsewhere = (): Address[] =>
+    elsewhere(listeningOf(processesMarked(mark, child.pid)), dirname(path));
   let wasReady = false;
   let answer: Answer | undefined;
   let listens: Address[] = [];
@@ -187,6 +199,6 @@ function collect(stream: Readable | null): () => string {
 
 function elsewhere(addresses: readonly Address[], ours: string): Address[] {
   const found = new Map(addresses.map((address) => [printAddress(address), address] as const));
-  for (const name of found.keys()) if (name.startsWith(`unix:${ours}`)) found.delete(name);
+  for (const name of found.keys()) if (name.startsWith(`unix:${ours}/`)) found.delete(name);
   return [...found.values()];
 }
