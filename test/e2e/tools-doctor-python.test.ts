@@ -53,6 +53,10 @@ http { server { listen 127.0.0.1:1; location / { fastcgi_pass unix:${folder}/app
 
 /** The findings about the program: the socket is not there in any of these. */
 async function examined(folder: string, ...args: string[]): Promise<Found[]> {
+  return (await allFound(folder, ...args)).filter(({ id }) => id.startsWith("program."));
+}
+
+async function allFound(folder: string, ...args: string[]): Promise<Found[]> {
   const behind = ["--server", "nginx", "--config-file", "nginx.conf", "--json", "--verbose"];
   const { stdout, stderr } = await run(process.execPath, [CLI, "doctor", ...args, ...behind], {
     cwd: folder,
@@ -60,8 +64,7 @@ async function examined(folder: string, ...args: string[]): Promise<Found[]> {
     timeoutMs: patience(55_000),
   });
   expect(stderr).toBe("");
-  const { findings } = JSON.parse(stdout) as { findings: Found[] };
-  return findings.filter(({ id }) => id.startsWith("program."));
+  return (JSON.parse(stdout) as { findings: Found[] }).findings;
 }
 
 /** Does what a remedy says, if that is an edit. */
@@ -170,8 +173,13 @@ describeWithServer(["nginx", "python"], "an application in Python that the docto
     const manager = start(process.execPath, args, { cwd: folder, env });
     try {
       await manager.waitForLine(/listening for FastCGI/, { timeoutMs: patience(30_000) });
-      const found = await examined(folder, "shop:app");
-      expect(found.filter(({ verdict }) => verdict !== "good")).toEqual([]);
+      const found = await allFound(folder, "shop:app");
+      const ofProgram = found.filter(({ id }) => id.startsWith("program."));
+      expect(ofProgram.filter(({ verdict }) => verdict !== "good")).toEqual([]);
+      // Its control socket is none to connect to, and the worker's socket is the manager's.
+      expect(found.find(({ id }) => id === "socket.path-differs")?.says).toBe(
+        `the web server connects to unix:${folder}/app.sock, and the application listens on unix:${folder}/other.sock`,
+      );
       const [wrong] = await examined(folder, "shop:wsgi");
       expect(wrong).toMatchObject({ id: "program.bad-export" });
     } finally {

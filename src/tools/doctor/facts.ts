@@ -6,10 +6,11 @@
 import { readFileSync, statSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
-import { printAddress } from "../../base/address.ts";
+import { type Address, printAddress } from "../../base/address.ts";
 import { PosternError } from "../../base/errors.ts";
 import { oneLine } from "../../base/text.ts";
 import { findConfigurationFile, loadConfiguration } from "../../config/load.ts";
+import { runFolder } from "../../config/places.ts";
 import { isPythonApp, pythonSource } from "../../config/python-app.ts";
 import type { PoolSettings } from "../../config/types.ts";
 import { identityOf, ownIdentity } from "./identity.ts";
@@ -131,13 +132,13 @@ async function applicationOf(
   );
   const processes = processesRunning(named);
   const user = await userOf(options, pool, starter?.server ?? likely, processes[0]?.uid, problems);
-  const ofProcesses = processes.flatMap(({ listens }) => listens);
+  const ofProcesses = processes.flatMap(({ listens, uid }) => servedAt(listens, uid));
   return {
     file,
     path,
     ...(isPython && { python: named }),
     folder: options.folder ?? pool?.chdir ?? dirname(named),
-    listens: pool?.bind.length ? pool.bind : ofProcesses,
+    listens: pool?.bind.length ? pool.bind : distinct(ofProcesses),
     ...(user !== undefined && { user }),
     ...(starter !== undefined && { spawnedAt: starter.backend.place }),
     ...(pool?.base !== undefined && { base: pool.base }),
@@ -145,6 +146,17 @@ async function applicationOf(
       pool.requestTerminateTimeoutMs > 0 && { timeoutSeconds: pool.requestTerminateTimeoutMs / 1000 }),
     processes,
   };
+}
+
+/** Not the control socket of a manager, which speaks HTTP. */
+function servedAt(listens: readonly Address[], uid: number): Address[] {
+  const folders = [runFolder(process.env, uid), runFolder({}, uid)];
+  return listens.filter((one) => one.kind !== "unix" || !folders.includes(dirname(one.path)));
+}
+
+/** Workers have the sockets of their manager. */
+function distinct(addresses: readonly Address[]): Address[] {
+  return [...new Map(addresses.map((one) => [printAddress(one), one])).values()];
 }
 
 /** Where a module of Python would be. */

@@ -36,7 +36,7 @@ function differs(sockets: readonly SocketOf[], listens: readonly Address[]): Fin
   const right = listens[0]!;
   const near = nearestName(printAddress(right), names);
   const socket = sockets.find(({ name }) => name === near) ?? sockets[0]!;
-  const there = listens.map((one) => printAddress(one)).join(", ");
+  const there = [...new Set(listens.map((one) => printAddress(one)))].join(", ");
   const holder = holderOf(socket.address);
   const says =
     holder === undefined
