@@ -55,7 +55,10 @@ export async function makeFlaskSite(): Promise<FlaskSite> {
       .replaceAll(/\/var\/www\/yourapplication|\/home\/yourname\/yourapplication/g, site)
       .replaceAll("/run/yourapplication", runFolder)
       // Another machine's account, where there is none.
-      .replace(setting.user === undefined ? " --listen-group www-data" : /$^/, "");
+      .replaceAll(
+        setting.user === undefined ? / --listen-group www-data|, "listenGroup": "www-data"/g : /$^/g,
+        "",
+      );
   return {
     ...setting,
     app,
