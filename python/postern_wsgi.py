@@ -2264,7 +2264,7 @@ def _import(name):
 
     shown = name.shown
     if name.file is not None and not os.path.isfile(name.file):
-        raise AppFailed("application %s: there is no file %s" % (shown, name.file))
+        raise AppFailed("application %s: there is no file %s%s" % (shown, name.file, _module_hint(name.file)))
     try:
         if name.module is not None:
             return importlib.import_module(name.module)
@@ -2352,6 +2352,15 @@ def _checked(application, name, shown):
             "(ASGIMiddleware), or put an ASGI server behind the web server's HTTP proxy" % (shown, name)
         )
     return application
+
+
+def _module_hint(file):
+    """For a module that looks like a file: Django's mysite.wsgi."""
+    folder, name = os.path.split(file)
+    source = os.path.join(folder, *name.split(".")) + ".py"
+    if not os.path.isfile(source):
+        return ""
+    return "; to serve %s, name the application in it: %s:application" % (source, name)
 
 
 def run_program(name, serve):

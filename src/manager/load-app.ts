@@ -2,11 +2,12 @@
  * Runs an application file: ESM, CommonJS or TypeScript, and finds the application among what it exports. What to do
  * with one that listens instead is in application.ts.
  */
-import { existsSync, statSync } from "node:fs";
+import { existsSync, readFileSync, statSync } from "node:fs";
 import { extname, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { findFramework, isPromise } from "../adapters/frameworks.ts";
 import { type PosternError, SettingError } from "../base/errors.ts";
+import { pythonSource } from "../config/python-app.ts";
 
 const TYPESCRIPT = new Set([".ts", ".mts", ".cts", ".tsx"]);
 
@@ -14,7 +15,10 @@ const TYPESCRIPT = new Set([".ts", ".mts", ".cts", ".tsx"]);
 export function findFile(file: string, directory: string = process.cwd()): string {
   const path = resolve(directory, file);
   if (!existsSync(path)) {
-    throw new SettingError("ERR_POSTERN_APP_LOAD", `application ${file}: there is no file ${path}`);
+    throw new SettingError(
+      "ERR_POSTERN_APP_LOAD",
+      `application ${file}: there is no file ${path}${pythonHint(file, path)}`,
+    );
   }
   if (statSync(path).isDirectory()) {
     throw new SettingError(
@@ -23,6 +27,14 @@ export function findFile(file: string, directory: string = process.cwd()): strin
     );
   }
   return path;
+}
+
+/** For a module of Python that was named without its application. */
+function pythonHint(file: string, path: string): string {
+  const source = pythonSource(`${path}:app`);
+  if (source === undefined) return "";
+  const name = /^application\b/m.test(readFileSync(source, "utf8")) ? "application" : "app";
+  return `; to serve ${source}, name the application in it: ${file}:${name}`;
 }
 
 /** What a file exports. */

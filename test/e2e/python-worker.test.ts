@@ -381,6 +381,24 @@ describeWithServer("python", "a Python application", () => {
       expect(managed.process.stderr()).not.toContain("postern_wsgi.py");
     });
 
+    it.each([
+      [
+        "shop",
+        /there is no file \S+\/shop; to serve \S+\/shop\.py, name the application in it: \S*shop:app$/m,
+      ],
+      [
+        "mysite.wsgi",
+        /there is no file \S+\/mysite\.wsgi; to serve \S+\/mysite\/wsgi\.py, name the application in it: mysite\.wsgi:application$/m,
+      ],
+    ])("a module without its application: %s", async (name, message) => {
+      const { folder } = deploy();
+      mkdirSync(join(folder, "mysite"));
+      writeFileSync(join(folder, "mysite", "wsgi.py"), "application = None\n");
+      const managed = startManager({ ...commandOf(name, []), cwd: folder });
+      expect((await managed.process.exited).code).toBe(4);
+      expect(managed.process.stderr()).toMatch(message);
+    });
+
     it("a mistake of syntax, with its place", async () => {
       const deployed = deploy();
       writeFileSync(join(deployed.folder, "bad.py"), "def app(:\n  pass\n");
