@@ -148,10 +148,16 @@ async function applicationOf(
   };
 }
 
-/** Not the control socket of a manager, which speaks HTTP. */
+/** `PID.COUNT` in `FcgidIPCDir`. */
+const OF_FCGID = /^\d+\.\d+$/;
+
+/** Not the control socket of a manager, which speaks HTTP, nor the one by which mod_fcgid reaches what it has started. */
 function servedAt(listens: readonly Address[], uid: number): Address[] {
   const folders = [runFolder(process.env, uid), runFolder({}, uid)];
-  return listens.filter((one) => one.kind !== "unix" || !folders.includes(dirname(one.path)));
+  return listens.filter(
+    (one) =>
+      one.kind !== "unix" || !(folders.includes(dirname(one.path)) || OF_FCGID.test(basename(one.path))),
+  );
 }
 
 /** Workers have the sockets of their manager. */
