@@ -2,7 +2,7 @@
  * `postern doctor yourapplication:app`: each way in which an application in Python does not start is made, and named in
  * one sentence with what mends it; what can be done by the letter is done, and mends it.
  */
-import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { beforeAll, expect, it } from "vitest";
 import { built } from "../support/e2e/built.ts";
@@ -10,7 +10,7 @@ import { repositoryRoot } from "../support/paths.ts";
 import { freePort } from "../support/ports.ts";
 import { run, start } from "../support/process.ts";
 import { temporaryFolder } from "../support/temp.ts";
-import { patience } from "../support/wait.ts";
+import { patience, waitFor } from "../support/wait.ts";
 import { describeWithServer } from "../support/web-servers/available.ts";
 import { serverUser } from "../support/web-servers/web-server.ts";
 
@@ -184,6 +184,26 @@ describeWithServer(["nginx", "python"], "an application in Python that the docto
       expect(wrong).toMatchObject({ id: "program.bad-export" });
     } finally {
       await manager.stop();
+    }
+  });
+
+  it("the socket by which mod_fcgid reaches a program is none to connect to", LONG, async () => {
+    const folder = place({ "shop.py": WELL, "shop.fcgi": SERVED });
+    const source = `import os, socket, sys
+own = socket.socket(socket.AF_UNIX)
+own.bind(sys.argv[1])
+own.listen()
+os.dup2(own.fileno(), 0)
+os.execv(sys.argv[2], sys.argv[2:])`;
+    const [socket, program] = ["123.4", "shop.fcgi"].map((name) => join(folder, name)) as [string, string];
+    const env = { ...process.env, PYTHONPATH: join(repositoryRoot, "python") };
+    const spawned = start("/usr/bin/python3", ["-c", source, socket, program], { cwd: folder, env });
+    try {
+      await waitFor(() => existsSync(socket), { what: "its socket", evidence: spawned.output });
+      const found = await allFound(folder, "shop.fcgi", "--no-run");
+      expect(found.filter(({ id }) => id === "socket.path-differs")).toEqual([]);
+    } finally {
+      await spawned.stop();
     }
   });
 
