@@ -236,7 +236,7 @@ def _is_name(name):
             numbers.append(int(part[2:] or "0", 16))
         elif re.match(r"0[0-7]*\Z", part):
             numbers.append(int(part, 8))
-        elif re.match(r"[1-9][0-9]*\Z", part):
+        elif re.match(r"[1-9][0-9]{0,9}\Z", part):  # more digits are too many for an address, and for int()
             numbers.append(int(part))
         else:
             return False

@@ -48,10 +48,12 @@ const list = (item: fc.Arbitrary<string>): fc.Arbitrary<string> =>
 const host = fc
   .tuple(
     fc.constantFrom(
-      ..."a.example shop.example a_b.c x~y 1.2.3.4 1.2.3.999 0x7f.1 1.2.3.4.5 09.1 a.1 [::1] [1:2] a/b a@b a%41 . a..b 4294967296 [::1]x -".split(
+      ..."a.example shop.example a_b.c x~y 1.2.3.4 1.2.3.999 0x7f.1 1.2.3.4.5 09.1 a.1 [::1] [1:2] a/b a@b a%41 . a..b 4294967295 4294967296 [::1]x -".split(
         " ",
       ),
       "",
+      "1".repeat(5000), // more digits than int() takes
+      `a.0${"7".repeat(5000)}`,
     ),
     port,
   )
