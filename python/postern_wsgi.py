@@ -2375,7 +2375,7 @@ def run_program(name, serve):
         raise AppFailed("application %s: there is no file %s" % (name.shown, name.file))
     try:
         runpy.run_path(name.file, run_name="__main__")
-    except SystemExit:
+    except (SystemExit, AppFailed):
         raise
     except BaseException as error:
         text = _syntax_error(error) if isinstance(error, SyntaxError) else _traceback()
@@ -2408,7 +2408,7 @@ def _stand_in_for_flup(serve):
     class Adopted(WSGIServer):
         def run(self):
             _let_flask_serve()
-            serve(self.application)
+            serve(self._with_environ())
             return False
 
     names = ("flup", "flup.server", "flup.server.fcgi", "flup.server.fcgi_fork", "flup.server.fcgi_single")
@@ -2423,6 +2423,7 @@ def _stand_in_for_flup(serve):
     sys.modules["postern_wsgi"] = module = types.ModuleType("postern_wsgi")
     module.WSGIServer = Adopted
     module.FileWrapper = FileWrapper
+    module.run_application = lambda text, **_options: serve(load_application(AppName(text)))
 
 
 # Whoever hosts a server ----------------------------------------------------------------------------------------------
@@ -2983,14 +2984,7 @@ class WSGIServer(Host):
     def run(self):
         """Returns when it was told to end: True after HUP, as flup's does."""
         _let_flask_serve()
-        application = self.application
-        if self._environ:
-            extra, inner = self._environ, application
-
-            def application(environ, start_response):
-                environ.update(extra)
-                return inner(environ, start_response)
-
+        application = self._with_environ()
         listener, self._path = self._listener()
         if listener is None:
             return run_cgi(application, self.settings)
@@ -3001,6 +2995,17 @@ class WSGIServer(Host):
         self.server.listen([listener])
         self.loop()
         return self._is_reload
+
+    def _with_environ(self):
+        extra, inner = self._environ, self.application
+        if not extra:
+            return inner
+
+        def application(environ, start_response):
+            environ.update(extra)
+            return inner(environ, start_response)
+
+        return application
 
     def _on_hup(self):
         self._is_reload = True

@@ -111,6 +111,23 @@ describeWithServer("python", "a Python application", () => {
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
   });
 
+  it("is served with what such a file adds to its environ, and from the one of a shared host", async () => {
+    const deployed = deploy();
+    const app =
+      'def app(environ, start_response):\n  start_response("200 OK", [])\n  return [environ.get("OWN", "none").encode()]\n';
+    writeFileSync(join(deployed.folder, "told.py"), app);
+    writeFileSync(
+      join(deployed.folder, "adds.fcgi"),
+      '#!/usr/bin/python3\nfrom flup.server.fcgi import WSGIServer\nfrom told import app\nWSGIServer(app, environ={"OWN": "kept"}).run()\n',
+    );
+    writeFileSync(
+      join(deployed.folder, "hosted.fcgi"),
+      '#!/usr/bin/python3\nfrom postern_wsgi import run_application\nrun_application("told:app")\n',
+    );
+    expect((await (await serve(deployed, "adds.fcgi")).get("/")).text).toBe("kept");
+    expect((await (await serve(deployed, "hosted.fcgi")).get("/")).text).toBe("none");
+  });
+
   it("runs in the virtual environment beside it, found by itself", async () => {
     const deployed = deploy();
     const folder = join(deployed.folder, ".venv");
