@@ -943,6 +943,8 @@ class Exchange:
                     if piece:
                         if self.fields is None:
                             raise AssertionError("the application gave a body before it called start_response()")
+                        if self.is_ended and not self.is_expired:
+                            break  # beyond its Content-Length, however much there is of it
                         self._send(piece, False)
                         if self.is_ended and self.is_bodyless:
                             break  # HEAD of a stream without end would keep its thread for ever
@@ -1814,7 +1816,8 @@ class Server:
                 connection.buf = b""
                 connection.pos = 0
             return True
-        if is_whole and connection.pos == len(connection.buf) or not exchange.is_ended:
+        is_whole = is_whole and not connection.padding_left and connection.pos == len(connection.buf)
+        if is_whole or not exchange.is_ended:
             self._close(connection)
             return False
         # Closing over input that nobody has read is a reset, and a 502.
@@ -1840,6 +1843,7 @@ class Server:
             return False
         connection.stdin_ended = True
         connection.pos = min(len(connection.buf), pos + 8 + padding)
+        connection.padding_left = pos + 8 + padding - connection.pos
         return True
 
     # Counting

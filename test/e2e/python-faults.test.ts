@@ -258,6 +258,29 @@ describeWithServer("python", "a Python worker", () => {
       await isWell();
     });
 
+    it("gives it back when an endless answer has what its Content-Length says", async () => {
+      const from = worker.process.lines.length;
+      const wire = await worker.connect();
+      wire.send(requestRecords({ params: url("/endless?length=250") }));
+      expect((await wire.answer()).body.length).toBe(250);
+      await worker.line(/endless ends/, from);
+      wire.destroy();
+      await isWell();
+    });
+
+    it("serves the next request behind padding that comes late", async () => {
+      const wire = await worker.connect();
+      const request = requestRecords({ params: url("/"), keepConn: true });
+      const head = request.subarray(0, request.length - 8);
+      for (let count = 0; count < 3; count++) {
+        // The record that ends STDIN, and then its padding.
+        wire.send(head, Buffer.from([1, TYPE.STDIN, 0, 1, 0, 0, 200, 0]), Buffer.alloc(count));
+        expect((await wire.answer()).body.toString()).toBe(pid);
+        wire.send(Buffer.alloc(200 - count));
+      }
+      wire.destroy();
+    });
+
     it("gives it back when the client of an endless answer leaves", async () => {
       const from = worker.process.lines.length;
       const wire = await worker.connect();

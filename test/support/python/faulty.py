@@ -134,7 +134,7 @@ def app(environ, start_response):
         start_response("200 OK", TEXT)
         return (b"x" * 100000 for _ in range(int(query["pieces"])))
     if path == "/endless":
-        start_response("200 OK", TEXT)
+        start_response("200 OK", TEXT + ([("Content-Length", query["length"])] if "length" in query else []))
         return Endless()
     if path == "/memoryview":
         write = start_response("200 OK", TEXT)
