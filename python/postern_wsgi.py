@@ -1069,7 +1069,7 @@ class Exchange:
             return "connection cut"
         try:
             self.is_expired = True
-            if self.is_head_sent:
+            if self.is_head_sent or self.is_ended:  # ended, without a head: the web server had given it up
                 if not self.is_ended:
                     self.break_off()
                 return "connection cut"
@@ -1237,11 +1237,15 @@ class Connection:
 
     def _wait(self, is_inside):
         """Blocks until there is more of the body. Only what has begun to arrive has to come soon."""
-        while not self.receive():
-            poll = select.poll()
-            poll.register(self.fd, select.POLLIN)
-            if not poll.poll(RECORD_TIMEOUT * 1000 if is_inside else None) and is_inside:
-                raise Disconnected("a record did not arrive whole within %d s" % RECORD_TIMEOUT)
+        try:
+            while not self.receive():
+                poll = select.poll()
+                poll.register(self.fd, select.POLLIN)
+                if not poll.poll(RECORD_TIMEOUT * 1000 if is_inside else None) and is_inside:
+                    raise Disconnected("a record did not arrive whole within %d s" % RECORD_TIMEOUT)
+        except Disconnected as error:
+            self.exchange.input_error = error  # whatever the application makes of it
+            raise
 
     def next_request(self):
         """Takes records from what was received. Returns the id of a request whose parameters are complete, else 0.
@@ -1457,9 +1461,13 @@ class EpollWatch:
         flags = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLONESHOT
         if fd in self._known:
             self._epoll.modify(fd, flags)
-        else:
-            self._known.add(fd)
+            return
+        self._known.add(fd)  # first: another thread may wake at once
+        try:
             self._epoll.register(fd, flags)
+        except OSError:
+            self._known.discard(fd)
+            raise
 
     def watch_always(self, fd):
         self._epoll.register(fd, select.EPOLLIN)
@@ -1545,6 +1553,7 @@ class Server:
         self.connections = {}
         self.listeners = {}
         self.open = {}  # exchanges by thread slot
+        self._accepting = set()  # slots of threads with a connection that is not among `connections` yet
         self.requests = 0
         self.accepted = 0
         self.slow_requests = 0
@@ -1627,12 +1636,23 @@ class Server:
                 self.host.log("error", "a connection failed inside Postern", {"error": _traceback()})
 
     def _accept(self, listener, slot):
+        # In this order: begin_drain() says that it drains, and then looks who accepts.
+        self._accepting.add(slot)
+        try:
+            if not self.is_draining:
+                self._accept_one(listener, slot)
+        finally:
+            self._accepting.discard(slot)
+
+    def _accept_one(self, listener, slot):
         try:
             sock, address = listener.accept()
         except (BlockingIOError, ConnectionAbortedError, InterruptedError):
             self._watch_listener(listener)
             return
         except OSError as error:
+            if self.is_draining:
+                return  # it was closed meanwhile
             if self._is_time_to_tell("accept"):
                 self.host.log("error", "a connection could not be accepted; accepting goes on", {"error": str(error)})
             time.sleep(0.1)
@@ -1642,8 +1662,9 @@ class Server:
         self.adopt(sock, address, slot)
 
     def _watch_listener(self, listener):
-        if not self.is_draining:
-            self._watch.watch(listener.fileno())
+        with self.lock:  # not after begin_drain() has looked away from it
+            if not self.is_draining:
+                self._watch.watch(listener.fileno())
 
     def adopt(self, sock, address, slot):
         if not self._may_connect(sock, address):
@@ -1659,9 +1680,9 @@ class Server:
         connection = Connection(self, sock, address)
         self.connections[connection.fd] = connection
         self.accepted += 1
+        self._accepting.discard(slot)
         if slot is None:
-            self._watch.watch(connection.fd)
-            connection.is_watched = True
+            self._watch_connection(connection)
         else:
             self._serve(connection, slot)
 
@@ -1695,9 +1716,11 @@ class Server:
         try:
             # A fresh connection usually has its request with it already.
             while True:
+                # First: check() is not to take for silent what has just been read.
+                if connection.state != LINGER:
+                    connection.since = time.monotonic()
                 if not connection.receive():
                     break
-                connection.since = time.monotonic()
                 while True:
                     request_id = connection.next_request()
                     if not request_id:
@@ -1715,8 +1738,15 @@ class Server:
         except Exception:  # a mistake of ours
             self._close(connection)
             raise
-        connection.is_watched = True
-        self._watch.watch(connection.fd)
+        self._watch_connection(connection)
+
+    def _watch_connection(self, connection):
+        connection.is_watched = True  # first: another thread may wake, and close it
+        try:
+            self._watch.watch(connection.fd)
+        except OSError:
+            self._close(connection)
+            raise
 
     def _close(self, connection):
         self.connections.pop(connection.fd, None)
@@ -1810,8 +1840,8 @@ class Server:
             connection.skip = connection.stdin_left + connection.padding_left
             connection.stdin_left = connection.padding_left = 0
             connection.stdin_ended = True
-            connection.state = IDLE
             connection.since = time.monotonic()
+            connection.state = IDLE  # now check() looks at it
             if connection.pos == len(connection.buf):
                 connection.buf = b""
                 connection.pos = 0
@@ -1823,8 +1853,8 @@ class Server:
         # Closing over input that nobody has read is a reset, and a 502.
         connection.skip = connection.stdin_left + connection.padding_left
         connection.stdin_left = connection.padding_left = 0
-        connection.state = LINGER
         connection.since = time.monotonic()
+        connection.state = LINGER
         try:
             connection.sock.shutdown(socket.SHUT_WR)
         except OSError:
@@ -1918,14 +1948,15 @@ class Server:
 
     def _on_gone(self, exchange, error):
         self._log(exchange, "debug", "the application stopped: %s" % error)
-        if exchange.is_ended or exchange.is_expired:
-            return
-        # If it has only given the request up, the web server may want to use the connection again.
-        try:
-            exchange.connection.send([_end_record(exchange.request_id, 1, REQUEST_COMPLETE)])
-            exchange.is_ended = True
-        except Disconnected:
-            pass
+        with exchange.lock:
+            if exchange.is_ended or exchange.is_expired:
+                return
+            # If it has only given the request up, the web server may want to use the connection again.
+            try:
+                exchange.connection.send([_end_record(exchange.request_id, 1, REQUEST_COMPLETE)])
+                exchange.is_ended = True
+            except Disconnected:
+                pass
 
     def _on_failure(self, exchange):
         if exchange.is_expired:
@@ -1997,7 +2028,8 @@ class Server:
         now = time.monotonic()
         surplus = len(self.connections) - self._most_kept()
         for connection in list(self.connections.values()):
-            silent = now - max(connection.since, self.drained_since)
+            since = connection.since
+            silent = now - max(since, self.drained_since)
             if connection.state == HEAD or connection.state == IDLE and not connection.is_used:
                 limit = LAST_REQUEST if self.is_draining and connection.state == IDLE else RECORD_TIMEOUT
             elif connection.state == IDLE and (self.is_draining or connection.pos < len(connection.buf)):
@@ -2015,6 +2047,8 @@ class Server:
                         continue  # a request that no thread had time for yet
                 except OSError:
                     pass
+                if connection.since != since:
+                    continue  # a thread has just read it
                 surplus -= 1
                 try:
                     connection.sock.shutdown(socket.SHUT_RDWR)
@@ -2054,10 +2088,11 @@ class Server:
 
     def begin_drain(self):
         """Takes no new connections."""
-        self.is_draining = True
-        self.drained_since = time.monotonic()
-        for fd in list(self.listeners):
-            self._watch.forget(fd)
+        with self.lock:
+            self.drained_since = time.monotonic()
+            self.is_draining = True
+            for fd in list(self.listeners):
+                self._watch.forget(fd)
 
     def accept_the_last(self):
         """What waits in the queue of a socket that nobody else has open is lost when it closes."""
@@ -2072,7 +2107,7 @@ class Server:
     @property
     def is_drained(self):
         """Whether nothing is left but requests that were ended because they take too long."""
-        if any(not exchange.is_expired for exchange in list(self.open.values())):
+        if self._accepting or any(not exchange.is_expired for exchange in list(self.open.values())):
             return False
         expired = {id(exchange.connection) for exchange in list(self.open.values())}
         return all(id(connection) in expired for connection in list(self.connections.values()))

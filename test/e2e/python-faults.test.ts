@@ -19,7 +19,7 @@ import {
   untilGone,
 } from "../support/e2e/supervised.ts";
 import { repositoryRoot } from "../support/paths.ts";
-import { type Running, start } from "../support/process.ts";
+import { type Running, run, start } from "../support/process.ts";
 import { ask, PYTHON, PYTHON_FOLDER } from "../support/python/python.ts";
 import {
   abortRecord,
@@ -417,6 +417,18 @@ describeWithServer("python", "a Python worker", () => {
     await other.line(/the interpreter of a worker has stood still for .*: it is replaced/);
     await untilGone([Number(before)], other.log);
     expect((await other.get("/")).text).not.toBe(before);
+  });
+
+  it("loses nothing where its threads cross each other", LONG, async () => {
+    const program = join(repositoryRoot, "test", "support", "python", "races.py");
+    const { stdout, stderr } = await run(PYTHON, ["-B", program], { timeoutMs: 50_000 });
+    expect(stderr).toBe("");
+    expect(stdout.trim().split("\n")).toEqual([
+      "accepted_while_it_drains: False: answered: False", // not drained; an answer; the socket is let alone
+      "read_while_it_is_judged: answered",
+      "closed_as_soon_as_it_is_watched: 0", // descriptors left
+      "gone_in_the_middle_of_a_body: debug the application stopped: the web server has closed the connection",
+    ]);
   });
 
   it("is one worker, whatever its application forks while it is loaded", async () => {
