@@ -2487,8 +2487,13 @@ class Host:
         self._poll.register(self._wake.fileno(), select.POLLIN)
 
     def on_signal(self, names, action):
+        def note(*_):
+            self._signals.append(action)
+
         for name in names:
-            signal.signal(getattr(signal, name), lambda *_: self._signals.append(action))
+            signal.signal(getattr(signal, name), note)
+        if "SIGTERM" in names:
+            os.register_at_fork(after_in_child=lambda: _obey_term_again(note))
 
     def loop(self):
         """Until the server is drained."""
@@ -2567,6 +2572,13 @@ class Host:
 
     def ask_status(self, query):
         return None
+
+
+def _obey_term_again(ours):
+    """In a forked child, where nobody reads what a handler of ours notes: multiprocessing ends its processes so."""
+    signal.set_wakeup_fd(-1)
+    if signal.getsignal(signal.SIGTERM) is ours:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 class Worker(Host):

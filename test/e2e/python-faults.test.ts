@@ -345,6 +345,7 @@ describeWithServer("python", "a Python worker", () => {
       expect((await worker.get("/fork?how=exit")).text).toBe("parent, child ended with 7");
       expect((await worker.get("/fork?how=raise")).text).toBe("parent, child ended with 1");
       expect((await worker.get("/fork?how=return")).text).toBe("parent, child ended with 0");
+      expect((await worker.get("/terminate")).text).toBe("ended by 15"); // as multiprocessing does it
       await worker.line(/RuntimeError: in the child/);
       await isWell();
     });

@@ -1,5 +1,6 @@
 """An application that does what no application should. What it does is in the path."""
 import os
+import signal
 import sys
 import threading
 import time
@@ -86,6 +87,20 @@ def app(environ, start_response):
         status = in_child(query["how"])
         start_response("200 OK", TEXT)
         return [b"parent, child ended with %d" % os.WEXITSTATUS(status) if status is not None else b"child"]
+    if path == "/terminate":
+        reader, writer = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.write(writer, b"x")
+            time.sleep(20)
+            os._exit(0)
+        os.read(reader, 1)
+        os.close(reader)
+        os.close(writer)
+        os.kill(pid, signal.SIGTERM)
+        status = os.waitpid(pid, 0)[1]
+        start_response("200 OK", TEXT)
+        return [b"ended by %d" % os.WTERMSIG(status) if os.WIFSIGNALED(status) else b"deaf"]
     if path == "/daemon":
         # Works on after the answer, and after its worker: in the group of that it would end with it.
         pid = os.fork()
