@@ -284,6 +284,14 @@ describe("--check", () => {
     expect(found.code).toBe(1);
   });
 
+  it("asks for no address to compare with where a file names none", async () => {
+    const file = join(temporaryFolder("c"), ".htaccess");
+    const made = readFileSync(join(repositoryRoot, "docs", "deploy", "apache.md"), "utf8");
+    writeFileSync(file, /```apache htaccess\n([\s\S]*?)```/.exec(made)?.[1] ?? "");
+    const found = await config(["apache", "--check", file]);
+    expect(found).toMatchObject({ code: 0, stdout: "", stderr: `postern: ${file}: nothing found` });
+  });
+
   it("is content with what it has made itself, and with warnings only", async () => {
     const { stdout } = await config(["nginx", "app.js", "--mount", "/app"]);
     const own = await config(["nginx", "app.js", "--mount", "/app", "--check", "-"], { input: stdout });

@@ -230,8 +230,12 @@ async function check(
   const expected = expectedOf(flags, sources);
   const findings = findingsOf(server, file, await textOf(file), expected);
   if (findings.length === 0) {
+    // Those name no address: the web server starts the program.
+    const hasAddress = !/\.(?:htaccess|f?cgi)$/.test(basename(file));
     const more =
-      expected.addresses === undefined ? "; its address was compared with nothing: add --bind" : "";
+      hasAddress && expected.addresses === undefined
+        ? "; its address was compared with nothing: add --bind"
+        : "";
     process.stderr.write(`postern: ${file}: nothing found${more}\n`);
   }
   process.stdout.write(
