@@ -1662,9 +1662,17 @@ class Server:
         self.adopt(sock, address, slot)
 
     def _watch_listener(self, listener):
-        with self.lock:  # not after begin_drain() has looked away from it
-            if not self.is_draining:
-                self._watch.watch(listener.fileno())
+        # Without a lock, for which the thread that wakes next would wait.
+        if self.is_draining:
+            return
+        fd = listener.fileno()
+        try:
+            self._watch.watch(fd)
+        except (OSError, ValueError):
+            if not self.is_draining:  # else begin_drain() has just looked away from it, or it was closed
+                raise
+        if self.is_draining:
+            self._watch.forget(fd)
 
     def adopt(self, sock, address, slot):
         if not self._may_connect(sock, address):
@@ -2088,11 +2096,10 @@ class Server:
 
     def begin_drain(self):
         """Takes no new connections."""
-        with self.lock:
-            self.drained_since = time.monotonic()
-            self.is_draining = True
-            for fd in list(self.listeners):
-                self._watch.forget(fd)
+        self.drained_since = time.monotonic()
+        self.is_draining = True
+        for fd in list(self.listeners):
+            self._watch.forget(fd)
 
     def accept_the_last(self):
         """What waits in the queue of a socket that nobody else has open is lost when it closes."""
