@@ -867,7 +867,7 @@ class Exchange:
         elif self.fields is not None:
             raise AssertionError("start_response() was called again, without exc_info")
         if type(status) is not str:
-            raise TypeError("the status must be text such as '200 OK', not %r" % (status,))
+            status = _exact_text("the status must be text such as '200 OK', not %r", status)
         code = _codes.get(status) or _code_of(status)
         length = None
         has_location = False
@@ -876,7 +876,8 @@ class Exchange:
         fields = []
         for name, value in headers:
             if type(name) is not str or type(value) is not str:
-                raise TypeError("names and values of headers must be text: (%r, %r)" % (name, value))
+                name = _exact_text("the names of headers must be text, not %r", name)
+                value = _exact_text("the values of headers must be text, not %r", value)
             lower = _lower_names.get(name) or _lower_name_of(name)
             if not (value.isascii() and value.isprintable()) and not _FIELD_VALUE.match(value):
                 raise ValueError("header %s holds characters HTTP forbids: %r" % (name, value[:80]))
@@ -1131,6 +1132,14 @@ def _is_developer(params):
     )
 
 
+def _exact_text(problem, text):
+    """PEP 3333 wants str itself. What frameworks derive from it (SafeString, Markup, members of enums) is taken for the
+    text that it is, whatever its __str__ shows."""
+    if not isinstance(text, str):
+        raise TypeError(problem % (text,))
+    return str.__str__(text)
+
+
 def _escape_html(text):
     return "".join(
         "&#%d;" % ord(char) if char in "&<>\"'" or ord(char) > 126 else char
@@ -1343,7 +1352,11 @@ class Connection:
         if role != RESPONDER:
             self.send([_end_record(request_id, 0, UNKNOWN_ROLE)])
             if not keep_conn:
-                raise Disconnected("unknown role")
+                # The rest of the request is on its way: closing over it would be a reset, which can overtake the answer.
+                self.request_id = 0
+                self.since = time.monotonic()
+                self.state = LINGER
+                self.break_off(b"")
             return
         self.state = HEAD
         self.request_id = request_id
@@ -2454,7 +2467,7 @@ def _stand_in_for_flup(serve):
     class Adopted(WSGIServer):
         def run(self):
             _let_flask_serve()
-            serve(self._with_environ())
+            serve(self._with_environ(), 1 if self.settings.threads == 1 else None)
             return False
 
     names = ("flup", "flup.server", "flup.server.fcgi", "flup.server.fcgi_fork", "flup.server.fcgi_single")
@@ -2835,7 +2848,8 @@ class Worker(Host):
         except logs.CannotOpen as error:
             raise AppFailed(str(error)) from None
 
-    def serve(self, application):
+    def serve(self, application, threads=None):
+        """`threads`: of an application that says it stands no more, whatever the manager has been told."""
         if os.getpid() != self._pid:
             os._exit(0)  # a child that the application forked while it was loaded is no worker
         settings = self.start
@@ -2845,6 +2859,7 @@ class Worker(Host):
                 os.set_inheritable(one["fd"], False)
                 listeners.append(socket.socket(fileno=one["fd"]))
             ours = settings_of(settings)
+            ours.threads = threads or ours.threads
             self.server = Server(application, ours, self, Scoreboard(self.SCOREBOARD_FD, ours.threads))
             self.server.access_log = self.access_log
             self.server.hops = self.hops

@@ -143,7 +143,11 @@ describeWithServer("python", "a Python worker", () => {
 
     it("serves one byte at a time, beside thousands of connections that say nothing", LONG, async () => {
       const idle: Wire[] = [];
-      for (let count = 0; count < 2000; count++) idle.push(await worker.connect());
+      for (let count = 0; count < 2000; count++) {
+        // Answered in their order: no more than so many wait in the queue of the socket, which holds 511.
+        if (count % 256 === 255) await isWell();
+        idle.push(await worker.connect());
+      }
       const half = requestRecords().subarray(0, 40);
       for (const wire of idle.slice(0, 500)) wire.send(half);
       const slow = await worker.connect();
@@ -207,6 +211,22 @@ describeWithServer("python", "a Python worker", () => {
       expect(result?.content).toEqual(encodePairs({ FCGI_MPXS_CONNS: "0" }));
       const refused = wire.records.filter(({ id, type }) => id === 2 && type === TYPE.END_REQUEST);
       expect(refused.map(({ content }) => content[4])).toEqual([1]); // CANT_MPX_CONN
+      wire.destroy();
+    });
+
+    it("refuses another role without a reset, however much of the request comes behind", async () => {
+      const wire = await worker.connect();
+      const params = paramsRecords(1, { ...PLAIN_GET, ...url("/read") });
+      wire.send(beginRecord(1, { role: 3 }));
+      await wire.end();
+      expect((await wire.answer()).end?.protocolStatus).toBe(3); // UNKNOWN_ROLE
+      wire.send(params, stdinRecords(1, ""));
+      for (let count = 0; count < 20; count++) {
+        await new Promise((resolve) =>
+          wire.socket.write(streamRecords(TYPE.STDIN, 1, "x".repeat(65528)), resolve),
+        );
+      }
+      expect(wire.error).toBeUndefined();
       wire.destroy();
     });
 

@@ -128,6 +128,43 @@ describeWithServer("python", "a Python application", () => {
     expect((await (await serve(deployed, "hosted.fcgi")).get("/")).text).toBe("none");
   });
 
+  it("has one thread where such a file says that it stands no more", async () => {
+    const deployed = deploy();
+    writeFileSync(
+      join(deployed.folder, "alone.fcgi"),
+      `#!/usr/bin/python3
+from flup.server.fcgi import WSGIServer
+def app(environ, start_response):
+    start_response("200 OK", [])
+    return [str(environ["wsgi.multithread"]).encode()]
+WSGIServer(app, multithreaded=False).run()
+`,
+    );
+    expect((await (await serve(deployed, "alone.fcgi", "--threads", "4")).get("/")).text).toBe("False");
+  });
+
+  it("may give headers and a status of types that are derived from str", async () => {
+    const deployed = deploy();
+    writeFileSync(
+      join(deployed.folder, "derived.py"),
+      `import enum
+class Text(str, enum.Enum):
+    STATUS = "201 Created"
+    NAME = "X-Own"
+    VALUE = "text"
+def app(environ, start_response):
+    start_response(Text.STATUS, [(Text.NAME, Text.VALUE)])
+    return [b"made"]
+`,
+    );
+    const managed = await serve(deployed, "derived:app");
+    const wire = await connectWire({ path: managed.address.slice("unix:".length) });
+    const { head, body } = await wire.request().answer();
+    expect(head.split("\r\n")).toEqual(["Status: 201 Created", "X-Own: text", "Content-Length: 4"]);
+    expect(body.toString()).toBe("made");
+    wire.destroy();
+  });
+
   it("runs in the virtual environment beside it, found by itself", async () => {
     const deployed = deploy();
     const folder = join(deployed.folder, ".venv");
