@@ -135,6 +135,7 @@ const TABLE: Readonly<Record<string, Row>> = {
       "buffer",
       "child_process",
       "crypto",
+      "events",
       "fs",
       "fs/promises",
       "http",

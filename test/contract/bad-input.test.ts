@@ -442,7 +442,10 @@ describe("random bytes", () => {
       wire.socket.on("error", () => {});
       wire.socket.end(bytes);
       await server.gone(1);
-      const errors = server.log.lines.filter((line) => line.level === "error");
+      // A role that there is no handler for is the operator's to hear of.
+      const errors = server.log.lines.filter(
+        ({ level, message }) => level === "error" && !message.startsWith("the application has no "),
+      );
       const shown = `POSTERN_SEED=${seed}, round ${round}: ${bytes.toString("hex")}\n${server.log.text.join("\n")}`;
       expect(errors, shown).toEqual([]);
       for (const record of decodeRecords(wire.received).records) expect(record.version, shown).toBe(1);

@@ -114,7 +114,12 @@ for (const release of ["system", "current"] as const) {
         res.end(req.url);
       };
       await behindGenerated("haproxy", release, together, MULTIPLEXED, async ({ web, served }) => {
-        const answers = Array.from({ length: clients }, (_, id) => request(`${web.url}/${id}`));
+        // HAProxy 2.6 answers 500 itself to some when many come at once (docs/deploy/haproxy.md): those come again.
+        const asked = async (id: number): ReturnType<typeof request> => {
+          const answer = await request(`${web.url}/${id}`);
+          return release === "system" && answer.status === 500 ? asked(id) : answer;
+        };
+        const answers = Array.from({ length: clients }, (_, id) => asked(id));
         await waitFor(() => waiting === clients, { what: "all requests", evidence: web.errorLog });
         const { openRequests, connections } = served.server.stats;
         open();

@@ -7,6 +7,7 @@ import { SettingError } from "../../base/errors.ts";
 import { ownFile } from "../../base/own-files.ts";
 import { MOST_MS, readDuration } from "../../config/values.ts";
 import { WEB_SERVERS, type WebServerName } from "../../sites/index.ts";
+import { deadline } from "../../tools/doctor/deadline.ts";
 import { examine } from "../../tools/doctor/examine.ts";
 import { gatherFacts } from "../../tools/doctor/facts.ts";
 import { identityOf } from "../../tools/doctor/identity.ts";
@@ -62,7 +63,7 @@ async function doctor(application: string | undefined, flags: DoctorFlags): Prom
   const options = await optionsOf(application, flags);
   const ended = new AbortController();
   const forget = terminal.onEnd(() => ended.abort(new Error("interrupted")));
-  const signal = AbortSignal.any([ended.signal, AbortSignal.timeout(options.deadlineMs)]);
+  const signal = deadline(options.deadlineMs, ended.signal);
   const examination = await examine(await gatherFacts(options, signal), signal);
   forget();
   if (flags.json === true) {

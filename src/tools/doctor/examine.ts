@@ -5,6 +5,7 @@
 import { oneLine } from "../../base/text.ts";
 import { type Asked, inOrder } from "./causes.ts";
 import { CHECKS, STAGES } from "./checks.ts";
+import { deadline } from "./deadline.ts";
 import type { Check, Facts, Finding, Verdict } from "./model.ts";
 
 export interface Examination {
@@ -40,7 +41,7 @@ export async function examine(
 
 async function ask(check: Check, facts: Facts, signal: AbortSignal): Promise<readonly Finding[]> {
   if (signal.aborted) return [unknown(check, "there was no time left to ask this", [])];
-  const own = AbortSignal.any([signal, AbortSignal.timeout(CHECK_DEADLINE_MS)]);
+  const own = deadline(CHECK_DEADLINE_MS, signal);
   try {
     return await orAborted(check.examine(facts, own), own);
   } catch (error) {

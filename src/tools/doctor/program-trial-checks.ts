@@ -50,7 +50,10 @@ function judge(facts: Facts, trial: TrialFact, result: TrialResult, target: stri
     // The one that the web server has started is there already, with its own port.
     const taken = facts.application?.spawnedAt === undefined ? undefined : takenPort(stderr);
     if (taken !== undefined) return [listensItself(facts, trial, { listens: [taken] })];
-    const cause = causeOfEnd(ended) ?? byItself(facts, result);
+    // Whoever runs it has given it up: it served, but not here.
+    const isElsewhere = !result.wasReady && listens.length > 0;
+    const cause =
+      causeOfEnd(ended) ?? (isElsewhere ? listensItself(facts, trial, result) : byItself(facts, result));
     return [result.wasReady ? { ...cause, says: `${cause.says} (while it worked on ${target})` } : cause];
   }
   if (answer === undefined || answer.kind === "silent") {

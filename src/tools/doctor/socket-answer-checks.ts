@@ -3,6 +3,7 @@ import { readlinkSync } from "node:fs";
 import { connect as connectTls } from "node:tls";
 import { type Answer, askFor, firstBytesOf, knowsValues } from "./answer.ts";
 import { findingsOfAnswer, linesOf } from "./answer-findings.ts";
+import { deadline } from "./deadline.ts";
 import { wantsProcessor, withChildren } from "./listening.ts";
 import type { Check, Facts, Finding, Remedy } from "./model.ts";
 import { badSocket, holderOf, isSame, perSocket, type SocketOf } from "./sockets.ts";
@@ -53,7 +54,7 @@ const answers = perSocket(
     const target = url === undefined ? "/" : `${url.pathname}${url.search}`;
     const host = url?.host;
     const question = { target, patienceMs, ...(host !== undefined && { host }) };
-    const limit = AbortSignal.any([signal, AbortSignal.timeout(patienceMs)]);
+    const limit = deadline(patienceMs, signal);
     const answer = await askFor(address, question, limit);
     if (answer.kind === "unconnected") return unconnected(socket, answer);
     if (answer.kind === "stranger" || answer.kind === "closed" || answer.kind === "silent") {
@@ -187,7 +188,7 @@ async function silent(
     ...(holder === undefined ? [] : [holder.pid]),
     ...(application?.processes ?? []).map(({ pid }) => pid),
   ];
-  const isAwake = await knowsValues(socket.address, AbortSignal.any([signal, AbortSignal.timeout(1000)]));
+  const isAwake = await knowsValues(socket.address, deadline(1000, signal));
   if (isAwake) {
     return badSocket(
       "no-answer",
@@ -228,7 +229,7 @@ async function closed(
   { message, stderr }: Answer & { kind: "closed" },
   signal: AbortSignal,
 ): Promise<Finding> {
-  const isAwake = await knowsValues(socket.address, AbortSignal.any([signal, AbortSignal.timeout(1000)]));
+  const isAwake = await knowsValues(socket.address, deadline(1000, signal));
   const evidence = [message, ...linesOf(stderr)];
   if (isAwake || socket.address.kind !== "tcp") {
     return badSocket(

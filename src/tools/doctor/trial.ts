@@ -13,6 +13,7 @@ import { type Address, printAddress } from "../../base/address.ts";
 import { holdSocket } from "../../server/held-socket.ts";
 import { privilegeFlags } from "./access.ts";
 import { type Answer, askFor, knowsValues } from "./answer.ts";
+import { deadline } from "./deadline.ts";
 import { listeningOf, processesMarked, wantsProcessor } from "./listening.ts";
 import type { TrialFact } from "./model.ts";
 
@@ -44,6 +45,8 @@ const MOST_OUTPUT = 64 * 1024;
 const GRACE_MS = 1000;
 /** How long GET_VALUES may be unanswered before a request is tried: some programs do not know it. */
 const VALUES_MS = 2500;
+/** How often to look whether the program listens elsewhere, while it is not ready. */
+const LOOK_MS = 300;
 /** Of util-linux, on every Linux. */
 const SETPRIV = "/usr/bin/setpriv";
 /** A manager keeps what begins with POSTERN_ from its workers, and these are to be found, too. */
@@ -112,26 +115,34 @@ async function runOn(
     });
   });
   void ended.then(() => over.abort());
-  const deadline = AbortSignal.any([signal, over.signal, AbortSignal.timeout(options.patienceMs)]);
+  const patience = deadline(options.patienceMs, signal, over.signal);
   const address: Address = { kind: "unix", path };
   const mark = `${MARKER}=${options.id}`;
   const listensElsewhere = (): Address[] =>
-    elsewhere(listeningOf(processesMarked(mark, child.pid)), dirname(path));
+    notIn(listeningOf(processesMarked(mark, child.pid)), dirname(path));
   let wasReady = false;
   let answer: Answer | undefined;
   let listens: Address[] = [];
   let isBusy = false;
   try {
-    wasReady = await knowsValues(address, AbortSignal.any([deadline, AbortSignal.timeout(VALUES_MS)]));
+    wasReady = await knowsValues(address, deadline(VALUES_MS, patience));
     if (!over.signal.aborted) {
       // Who serves elsewhere will not come here; but one may do both.
-      const isElsewhere = !wasReady && listensElsewhere().length > 0;
-      const limit = isElsewhere ? AbortSignal.any([deadline, AbortSignal.timeout(VALUES_MS)]) : deadline;
+      const elsewhere = new AbortController();
+      const looking = wasReady
+        ? undefined
+        : setInterval(() => {
+            if (listens.length > 0) return;
+            listens = listensElsewhere();
+            if (listens.length > 0) setTimeout(() => elsewhere.abort(), VALUES_MS).unref();
+          }, LOOK_MS);
+      const limit = deadline(options.patienceMs, patience, elsewhere.signal);
       answer = await askFor(address, { target: options.target, patienceMs: options.patienceMs }, limit);
+      clearInterval(looking);
       if (answer.kind === "answered") wasReady = true;
       // Silent may mean that it has not begun to serve, or that this request is what it does not get done.
       if (answer.kind === "silent" && !over.signal.aborted) {
-        const values = knowsValues(address, AbortSignal.any([signal, AbortSignal.timeout(GRACE_MS)]));
+        const values = knowsValues(address, deadline(GRACE_MS, signal));
         isBusy = await wantsProcessor(child.pid === undefined ? [] : processesMarked(mark, child.pid));
         wasReady = await values;
       }
@@ -197,7 +208,7 @@ function collect(stream: Readable | null): () => string {
   return () => Buffer.concat(pieces).toString("utf8");
 }
 
-function elsewhere(addresses: readonly Address[], ours: string): Address[] {
+function notIn(addresses: readonly Address[], ours: string): Address[] {
   const found = new Map(addresses.map((address) => [printAddress(address), address] as const));
   for (const name of found.keys()) if (name.startsWith(`unix:${ours}/`)) found.delete(name);
   return [...found.values()];

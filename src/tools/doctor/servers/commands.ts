@@ -3,6 +3,7 @@ import { spawn } from "node:child_process";
 import { accessSync, constants, readdirSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import type { WebServerName } from "../../../sites/model.ts";
+import { deadline } from "../deadline.ts";
 
 /** What came of a command. */
 export interface Printed {
@@ -28,7 +29,7 @@ export function runs(
       cwd: "/",
       stdio: ["ignore", "pipe", "pipe"],
       env: { PATH: SEARCHED.join(delimiter), ...environment, LC_ALL: "C" },
-      signal: AbortSignal.any([signal, AbortSignal.timeout(DEADLINE_MS)]),
+      signal: deadline(DEADLINE_MS, signal),
       killSignal: "SIGKILL",
     });
     const more = (piece: string): void => {
