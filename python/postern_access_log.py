@@ -517,19 +517,28 @@ def compile_time(pattern):
     """A pattern of strftime -> a function: ms of the epoch -> text. What it gives is kept for its second."""
     text = re.sub("%([FTRD])", lambda found: _ALIASES[found.group(1)], pattern.replace("%%", "%\0"))
     parts = re.split("(%.)", text, flags=re.S)
-    known = (None, "")
 
-    def show(ms):
+    def make(now):
+        at = time.localtime(now)
+        return "".join([_part(part, at, now) for part in parts])
+
+    shown = _kept_for_its_second(make)
+    return lambda ms: shown(int(ms // 1000))
+
+
+def _kept_for_its_second(make):
+    """Remembers what was made of the last second that was asked for."""
+    known = (None, "")  # both at once: threads share it
+
+    def get(second):
         nonlocal known
-        second, shown = known
-        now = int(ms // 1000)
-        if now != second:
-            at = time.localtime(now)
-            shown = "".join([_part(part, at, now) for part in parts])
-            known = (now, shown)
-        return shown
+        last, text = known
+        if second != last:
+            text = make(second)
+            known = (second, text)
+        return text
 
-    return show
+    return get
 
 
 def _part(part, at, now):
@@ -543,15 +552,10 @@ def _part(part, at, now):
 
 
 def _compile_iso():
-    known = (None, "")
+    shown = _kept_for_its_second(lambda now: time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)))
 
     def show(ms):
-        nonlocal known
-        second, shown = known
         now = int(ms // 1000)
-        if now != second:
-            shown = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))
-            known = (now, shown)
-        return "%s.%03dZ" % (shown, int(ms - now * 1000))
+        return "%s.%03dZ" % (shown(now), int(ms - now * 1000))
 
     return show

@@ -9,7 +9,7 @@ import { expect, it } from "vitest";
 import { ask, echoOf } from "../support/e2e/behaviours/model.ts";
 import { type Probe, startProbe } from "../support/e2e/probe.ts";
 import { DEBIAN_PYTHON, type Middleware, type PythonForm } from "../support/e2e/probe-python.ts";
-import { startSharedHostWith } from "../support/e2e/shared-host.ts";
+import { classicRules, startSharedHostWith } from "../support/e2e/shared-host.ts";
 import { repositoryRoot } from "../support/paths.ts";
 import { run } from "../support/process.ts";
 import { temporaryFolder } from "../support/temp.ts";
@@ -30,22 +30,7 @@ interface GuideSite {
   start(probe: Probe): Promise<WebServer>;
 }
 
-const HTACCESS = `<IfModule mod_fcgid.c>
-   AddHandler fcgid-script .fcgi
-   <Files ~ (\\.fcgi)>
-       SetHandler fcgid-script
-       Options +FollowSymLinks +ExecCGI
-   </Files>
-</IfModule>
-
-<IfModule mod_rewrite.c>
-   Options +FollowSymlinks
-   RewriteEngine On
-   RewriteBase /
-   RewriteCond %{REQUEST_FILENAME} !-f
-   RewriteRule ^(.*)$ yourapplication.fcgi/$1 [QSA,L]
-</IfModule>
-`;
+const HTACCESS = classicRules("yourapplication.fcgi");
 
 function startHtaccess({ program }: Probe): Promise<WebServer> {
   const files = { program, name: "yourapplication.fcgi", htaccess: HTACCESS };

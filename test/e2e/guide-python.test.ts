@@ -10,6 +10,7 @@ import { LANGUAGES, markOf } from "../support/deploy-docs.ts";
 import { built } from "../support/e2e/built.ts";
 import { startDocumented, withText } from "../support/e2e/documented.ts";
 import { childrenOf } from "../support/e2e/manager.ts";
+import { MIDDLEWARES } from "../support/e2e/probe-python.ts";
 import { asDocumented, expectQuoted, readQuoting } from "../support/e2e/quoted.ts";
 import { startSharedHost } from "../support/e2e/shared-host.ts";
 import { get } from "../support/e2e/supervised.ts";
@@ -121,20 +122,9 @@ app = LighttpdCGIRootFix(app)
   });
 
   describeWithServer(["apache", "apache-fcgid"], "on a shared host", () => {
-    const STRIPPER = `
-class ScriptNameStripper(object):
-    def __init__(self, app):
-        self.app = app
-
-    def __call__(self, environ, start_response):
-        environ['SCRIPT_NAME'] = ''
-        return self.app(environ, start_response)
-
-app = ScriptNameStripper(app)
-`;
     it.each([
       ["without", ""],
-      ["with", STRIPPER],
+      ["with", MIDDLEWARES.ScriptNameStripper],
     ])("needs no ScriptNameStripper, and bears it: %s", LONG, async (_, middleware) => {
       const site = await makeFlaskSite();
       const program = join(temporaryFolder("home"), "yourapplication.fcgi");
@@ -326,6 +316,7 @@ describeWithServer(NEEDED, "the debugging chapter", () => {
     make(MISTAKES[name]!, block),
   );
 
+  // Only root can become the web server's user.
   it.skipIf(serverUser() === undefined).each(quoted(Object.keys(MISTAKES_OF_USERS)))(
     "quotes what is printed to another user: %s",
     LONG,

@@ -351,6 +351,7 @@ def app(environ, start_response):
     await untilGone([open.pid], managed.log);
   });
 
+  // Only root can become another user.
   it.skipIf(process.getuid?.() !== 0)(
     "runs as the user, with the umask and the groups that were asked for",
     async () => {

@@ -8,6 +8,7 @@ import { expect, it } from "vitest";
 import { checkConfiguration } from "../../src/sites/index.ts";
 import { built } from "../support/e2e/built.ts";
 import { CLI } from "../support/e2e/service.ts";
+import { classicRules } from "../support/e2e/shared-host.ts";
 import { connectHttp, request } from "../support/http.ts";
 import { run } from "../support/process.ts";
 import { PYTHON } from "../support/python/python.ts";
@@ -299,22 +300,7 @@ describeWithServer(["apache", "apache-fcgid"], "shared hosting", () => {
 });
 
 /** The rules of old guides, which need more of the host. */
-const CLASSIC = `
-<IfModule mod_fcgid.c>
-   AddHandler fcgid-script .fcgi
-   <Files ~ (\\.fcgi)>
-       SetHandler fcgid-script
-       Options +FollowSymLinks +ExecCGI
-   </Files>
-</IfModule>
-<IfModule mod_rewrite.c>
-   Options +FollowSymlinks
-   RewriteEngine On
-   RewriteBase /
-   RewriteCond %{REQUEST_FILENAME} !-f
-   RewriteRule ^(.*)$ shop.fcgi/$1 [QSA,L]
-</IfModule>
-`;
+const CLASSIC = classicRules("shop.fcgi");
 
 /** What the checker names, and what Apache does: each mistake is really one. */
 const MISTAKES: readonly {

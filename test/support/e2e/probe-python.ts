@@ -21,7 +21,7 @@ export function pythonFormOf(form: string): PythonForm | undefined {
 }
 
 /** What the guides put around an application, as they wrote it. */
-const MIDDLEWARES = {
+export const MIDDLEWARES = {
   ScriptNameStripper: `
 class ScriptNameStripper(object):
    def __init__(self, app):

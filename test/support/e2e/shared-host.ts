@@ -89,3 +89,23 @@ DocumentRoot "${publicFolder}"
     }),
   });
 }
+
+/** The .htaccess of the classic guide. */
+export function classicRules(program: string): string {
+  return `<IfModule mod_fcgid.c>
+   AddHandler fcgid-script .fcgi
+   <Files ~ (\\.fcgi)>
+       SetHandler fcgid-script
+       Options +FollowSymLinks +ExecCGI
+   </Files>
+</IfModule>
+
+<IfModule mod_rewrite.c>
+   Options +FollowSymlinks
+   RewriteEngine On
+   RewriteBase /
+   RewriteCond %{REQUEST_FILENAME} !-f
+   RewriteRule ^(.*)$ ${program}/$1 [QSA,L]
+</IfModule>
+`;
+}
