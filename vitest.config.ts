@@ -47,6 +47,7 @@ const ASKING = [
   "tools-conform",
   "tools-curl",
   "tools-doctor-servers",
+  "tools-doctor-sites",
   "tools-inspect",
   "tools-bench",
   "tools-explain",

@@ -84,6 +84,11 @@ function options(scope: Scope): Finding[] {
   return found;
 }
 
+/** A rule that leaves the program's own URL as it is: `^yourapplication\.fcgi - [L]`. */
+function endsAtProgram({ args: [pattern = "", target = "", flags = ""] }: Directive): boolean {
+  return target === "-" && /fcgi/.test(pattern) && /(?:\[|,)(?:L|last|END)(?:,|\])/i.test(flags);
+}
+
 /** The rule that hands requests to the program. */
 function toProgram(scope: Scope): Directive | undefined {
   return named(scope, "rewriterule").find(({ args }) => /\.f?cgi(?:\/|$)/.test(args[1] ?? ""));
@@ -117,7 +122,9 @@ function rewriting(scope: Scope): Finding[] {
   const own = conditionsOf(scope, rule);
   const spares = own.some(({ args }) => args[1] === "!-f");
   const isNamed =
-    own.some(({ args }) => /\.f?cgi|\bfcgi/.test(args[1] ?? "")) || /fcgi/.test(rule.args[0] ?? "");
+    own.some(({ args }) => /\.f?cgi|\bfcgi/.test(args[1] ?? "")) ||
+    /fcgi/.test(rule.args[0] ?? "") ||
+    named(scope, "rewriterule").some((one) => one.line < rule.line && endsAtProgram(one));
   if (!spares) {
     found.push(
       isNamed

@@ -1,6 +1,6 @@
 /** What a configuration of Apache says of its FastCGI, by every module; judged in apache-check.ts. */
 import type { Address } from "../base/address.ts";
-import { type Directive, parseApache } from "./apache-parse.ts";
+import { type Directive, parseApache, type Section } from "./apache-parse.ts";
 import {
   named,
   optionOf,
@@ -17,6 +17,7 @@ import {
   type Reading,
   type SaidBackend,
   type SaidListen,
+  type SaidSite,
   secondsOf,
 } from "./reading-model.ts";
 
@@ -42,11 +43,12 @@ export function readApache(text: string): Reading {
     ...byFastcgi(scope),
   ]);
   const logs = directives.filter(({ name }) => name === "errorlog");
+  // What is outside of all virtual hosts is met with each of them.
+  const each = new Map(all.map((one) => [`${one.line} ${one.program ?? ""} ${one.url ?? ""}`, one]));
+  const siteOf = sitesOf(directives);
+  const sites = new Map(directives.map((one) => [one.line, siteOf(one)]));
   return {
-    // What is outside of all virtual hosts is met with each of them.
-    backends: [
-      ...new Map(all.map((one) => [`${one.line} ${one.program ?? ""} ${one.url ?? ""}`, one])).values(),
-    ],
+    backends: [...each.values()].map((one) => ({ ...one, site: sites.get(one.line) })),
     listens: listensOf(directives),
     errorLogs: logs.flatMap(({ args, line }) => {
       const [path = ""] = args;
@@ -56,6 +58,32 @@ export function readApache(text: string): Reading {
     group: last(directives, "group"),
     chroot: last(directives, "chrootdir"),
   };
+}
+
+/** Which virtual host a directive is in; undefined outside of all. */
+export function sitesOf(directives: readonly Directive[]): (directive: Directive) => SaidSite | undefined {
+  const inside = new Map<Section, Directive[]>();
+  for (const one of directives) {
+    const host = sectionOf(one, "virtualhost");
+    if (host === undefined) continue;
+    const others = inside.get(host);
+    if (others === undefined) inside.set(host, [one]);
+    else others.push(one);
+  }
+  const sites = new Map<Section | undefined, SaidSite>();
+  for (const [host, own] of inside) {
+    sites.set(host, { names: namesOf(own), ports: host.args.flatMap((arg) => listenOf(arg)?.port ?? []) });
+  }
+  return (directive) => sites.get(sectionOf(directive, "virtualhost"));
+}
+
+/** Host names, without patterns. */
+function namesOf(directives: readonly Directive[]): string[] {
+  return directives
+    .filter(({ name }) => name === "servername" || name === "serveralias")
+    .flatMap(({ args }) => args)
+    .map((one) => one.replace(/:\d+$/, ""))
+    .filter((one) => /^[\w.-]+$/.test(one));
 }
 
 function last(directives: readonly Directive[], wanted: string): string | undefined {
@@ -82,13 +110,7 @@ function proxied({ directive, path, scheme, address, parameters }: Pass, scope: 
 /** The programs of mod_fcgid: those of wrappers, and those that a ScriptAlias or Alias names. */
 function started(scope: Scope): SaidBackend[] {
   if (spawning(scope, "fcgid").length === 0) return [];
-  const limit = named(scope, "fcgidmaxrequestlen", "maxrequestlen").at(-1);
-  const shared = {
-    address: undefined,
-    environment: variables(named(scope, "fcgidinitialenv", "defaultinitenv")),
-    timeout: secondsOf(named(scope, "fcgidiotimeout", "ipccommtimeout").at(-1)?.args[0]) ?? FCGID_SECONDS,
-    bodyLimit: limit === undefined ? FCGID_BODY_BYTES : limitOf(limit.args[0]),
-  };
+  const shared = byFcgid(scope);
   const wrappers = named(scope, "fcgidwrapper").map(({ args, line, within }) => ({
     ...shared,
     program: args[0]?.split(" ")[0],
@@ -101,6 +123,19 @@ function started(scope: Scope): SaidBackend[] {
     return /\.[a-z]?cgi$/i.test(program) ? [{ ...shared, program, line, url }] : [];
   });
   return [...wrappers, ...aliases];
+}
+
+/** What is the same for all programs that mod_fcgid starts. */
+export function byFcgid(
+  scope: Pick<Scope, "directives">,
+): Pick<SaidBackend, "address" | "environment" | "timeout" | "bodyLimit"> {
+  const limit = named(scope, "fcgidmaxrequestlen", "maxrequestlen").at(-1);
+  return {
+    address: undefined,
+    environment: variables(named(scope, "fcgidinitialenv", "defaultinitenv")),
+    timeout: secondsOf(named(scope, "fcgidiotimeout", "ipccommtimeout").at(-1)?.args[0]) ?? FCGID_SECONDS,
+    bodyLimit: limit === undefined ? FCGID_BODY_BYTES : limitOf(limit.args[0]),
+  };
 }
 
 function byFastcgi(scope: Scope): SaidBackend[] {
@@ -146,11 +181,7 @@ function listensOf(directives: readonly Directive[]): SaidListen[] {
             section.name !== "virtualhost" || section.args.some((arg) => arg.endsWith(`:${listen.port}`)),
         );
       const own = directives.filter(isOfHost);
-      const names = own
-        .filter(({ name }) => name === "servername" || name === "serveralias")
-        .flatMap((one) => one.args)
-        .map((one) => one.replace(/:\d+$/, ""))
-        .filter((one) => /^[\w.-]+$/.test(one));
+      const names = namesOf(own);
       const isTls =
         args[1]?.toLowerCase() === "https" ||
         own.some(

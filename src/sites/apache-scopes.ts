@@ -39,7 +39,7 @@ export function scopesOf(directives: readonly Directive[], expected: Expected): 
 }
 
 /** Directives of a name, in lower case. */
-export function named(scope: Scope, ...names: readonly string[]): Directive[] {
+export function named(scope: Pick<Scope, "directives">, ...names: readonly string[]): Directive[] {
   return scope.directives.filter(({ name }) => names.includes(name));
 }
 

@@ -6,7 +6,9 @@ import {
   type Reading,
   type SaidBackend,
   type SaidListen,
+  type SaidSite,
   secondsOf,
+  siteOf,
 } from "./reading-model.ts";
 
 export function readCaddy(text: string): Reading {
@@ -15,9 +17,12 @@ export function readCaddy(text: string): Reading {
   const limit = findAll(tree, ({ name }) => name === "max_size")[0];
   const bodyLimit = limit === undefined ? undefined : limitOf(limit.words[0], true);
   return {
-    backends: findAll(tree, ({ name }) => name === "reverse_proxy" || name === "php_fastcgi").flatMap(
-      (proxy) => backendsOf(proxy, bodyLimit),
-    ),
+    backends: tree.flatMap((one) => {
+      const listens = listensOf(one);
+      const site = listens.length === 0 ? undefined : siteOf(listens);
+      const proxies = findAll([one], ({ name }) => name === "reverse_proxy" || name === "php_fastcgi");
+      return proxies.flatMap((proxy) => backendsOf(proxy, bodyLimit, site));
+    }),
     listens: tree.flatMap(listensOf),
     errorLogs: logs
       .map(({ words, line }) => ({ path: words[1] ?? "", line }))
@@ -31,6 +36,7 @@ export function readCaddy(text: string): Reading {
 function backendsOf(
   { name, words, block, line }: CaddyDirective,
   bodyLimit: number | undefined,
+  site: SaidSite | undefined,
 ): SaidBackend[] {
   const transport = block?.find((one) => one.name === "transport" && one.words[0] === "fastcgi");
   if (name === "reverse_proxy" && transport === undefined) return [];
@@ -48,7 +54,8 @@ function backendsOf(
     );
     if (address === undefined) return [];
     const url = matcher?.startsWith("/") ? matcher.replace(/\/?\*$/, "/") : undefined;
-    return [{ address, program: undefined, environment: {}, line: upstream.line, timeout, bodyLimit, url }];
+    const { line: at } = upstream;
+    return [{ address, program: undefined, environment: {}, line: at, timeout, bodyLimit, url, site }];
   });
 }
 

@@ -8,6 +8,7 @@ import {
   type Reading,
   type SaidBackend,
   type SaidListen,
+  type SaidSite,
 } from "./reading-model.ts";
 
 /** h2o's own, where nothing is said. */
@@ -58,6 +59,7 @@ export function readH2o(text: string): Reading {
 
 function backendOf(pair: Pair, shared: Pick<SaidBackend, "timeout" | "bodyLimit">): SaidBackend[] {
   const { name, value, path: url } = pair;
+  const site = siteOfHost(pair.host);
   if (name === "fastcgi.connect") {
     const [text, line] = isMap(value)
       ? value.get("type") === "unix"
@@ -67,7 +69,7 @@ function backendOf(pair: Pair, shared: Pick<SaidBackend, "timeout" | "bodyLimit"
     const address = addressOf(text);
     return address === undefined
       ? []
-      : [{ ...shared, address, program: undefined, environment: {}, line, url }];
+      : [{ ...shared, address, program: undefined, environment: {}, line, url, site }];
   }
   if (name !== "fastcgi.spawn") return [];
   const command = isScalar(value)
@@ -75,7 +77,14 @@ function backendOf(pair: Pair, shared: Pick<SaidBackend, "timeout" | "bodyLimit"
     : isMap(value)
       ? String(value.get("command") ?? "")
       : "";
-  return [{ ...shared, address: undefined, ...commandOf(command), line: pair.line, url }];
+  return [{ ...shared, address: undefined, ...commandOf(command), line: pair.line, url, site }];
+}
+
+/** `example.com`, `example.com:8080`. */
+function siteOfHost(host: string | undefined): SaidSite | undefined {
+  if (host === undefined) return undefined;
+  const [, name = "", port] = /^(.*?)(?::(\d+))?$/.exec(host) ?? [];
+  return { names: /^[\w.-]+$/.test(name) ? [name] : [], ports: port === undefined ? [] : [Number(port)] };
 }
 
 function listensOf({ value, line, host }: Pair): SaidListen[] {

@@ -1,8 +1,8 @@
 /** What a configuration of lighttpd says of its FastCGI; judged in lighttpd-check.ts. */
 import type { Address } from "../base/address.ts";
 import { backendsOf, textOf } from "./lighttpd-check-entries.ts";
-import { type Assignment, parseLighttpd, type Value } from "./lighttpd-parse.ts";
-import type { Reading, SaidListen } from "./reading-model.ts";
+import { type Assignment, type Condition, parseLighttpd, type Value } from "./lighttpd-parse.ts";
+import type { Reading, SaidListen, SaidSite } from "./reading-model.ts";
 
 export function readLighttpd(text: string): Reading {
   const assignments = parseLighttpd(text);
@@ -10,7 +10,7 @@ export function readLighttpd(text: string): Reading {
     textOf(assignments.findLast((one) => one.name === name)?.value);
   const kibibytes = Number(say("server.max-request-size") ?? 0);
   return {
-    backends: backendsOf(assignments).map(({ words, line, key }) => {
+    backends: backendsOf(assignments).map(({ words, line, key, conditions }) => {
       const program = textOf(words.get("bin-path"))?.split(" ")[0];
       const seconds = Number(textOf(words.get("read-timeout")) ?? Number.NaN);
       return {
@@ -22,6 +22,7 @@ export function readLighttpd(text: string): Reading {
         timeout: seconds > 0 ? seconds : undefined,
         bodyLimit: kibibytes > 0 ? kibibytes * 1024 : undefined,
         url: key.startsWith("/") ? key : undefined,
+        site: siteOf(conditions),
       };
     }),
     listens: listensOf(assignments, say),
@@ -42,6 +43,15 @@ function addressOf(words: ReadonlyMap<string, Value>): Address | undefined {
   if (host.startsWith("/")) return { kind: "unix", path: host };
   const port = Number(textOf(words.get("port")));
   return port > 0 ? { kind: "tcp", host, port } : undefined;
+}
+
+function siteOf(conditions: readonly Condition[]): SaidSite {
+  const said = (wanted: string): string[] =>
+    conditions.filter(({ what, operator }) => what === wanted && operator === "==").map(({ text }) => text);
+  return {
+    names: said('HTTP["host"]'),
+    ports: said('SERVER["socket"]').flatMap((text) => /:(\d+)$/.exec(text)?.slice(1).map(Number) ?? []),
+  };
 }
 
 function mapOf(value: Value | undefined): Record<string, string> {

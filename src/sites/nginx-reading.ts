@@ -18,6 +18,7 @@ import {
   type SaidBackend,
   type SaidListen,
   secondsOf,
+  siteOf,
 } from "./reading-model.ts";
 
 /** nginx's own, where nothing is said. */
@@ -45,12 +46,14 @@ function backendsOf(pass: Pass, places: readonly Place[]): SaidBackend[] {
   const limit = inForce(place, "client_max_body_size");
   const entry = entriesOf(places, pass)[0];
   const name = entry === undefined ? undefined : locationName(entry);
+  const server = around(place, "server");
   const shared = {
     program: undefined,
     environment: {},
     timeout: secondsOf(inForce(place, "fastcgi_read_timeout")?.args[0]) ?? DEFAULT_SECONDS,
     bodyLimit: limit === undefined ? DEFAULT_BODY_BYTES : limitOf(limit.args[0]),
     url: name?.text.startsWith("/") === true ? name.text : undefined,
+    site: server === undefined ? undefined : siteOf(listensOf(server)),
   };
   const written =
     upstream === undefined

@@ -14,6 +14,13 @@ export interface Reading {
   readonly chroot: string | undefined;
 }
 
+/** What visitors ask for to reach a site; empty: anything. */
+export interface SaidSite {
+  /** Host names, without patterns. */
+  readonly names: readonly string[];
+  readonly ports: readonly number[];
+}
+
 /** Where requests go by FastCGI. */
 export interface SaidBackend {
   /** Undefined: the web server starts `program` and hands it a socket. */
@@ -31,6 +38,8 @@ export interface SaidBackend {
   readonly bodyLimit: number | undefined;
   /** Where visitors find it, as far as the configuration says: a URL path. */
   readonly url: string | undefined;
+  /** The site that it belongs to; undefined: the configuration does not say. */
+  readonly site?: SaidSite | undefined;
 }
 
 export interface SaidListen {
@@ -41,6 +50,14 @@ export interface SaidListen {
   /** Host names, without patterns. */
   readonly names: readonly string[];
   readonly line: number;
+}
+
+/** The site of what listens there. */
+export function siteOf(listens: readonly SaidListen[]): SaidSite {
+  return {
+    names: [...new Set(listens.flatMap(({ names }) => names))],
+    ports: [...new Set(listens.map(({ port }) => port))],
+  };
 }
 
 export const NOTHING_SAID: Reading = {

@@ -13,6 +13,7 @@ import { findConfigurationFile, loadConfiguration } from "../../config/load.ts";
 import { runFolder } from "../../config/places.ts";
 import { isPythonApp, pythonSource } from "../../config/python-app.ts";
 import type { PoolSettings } from "../../config/types.ts";
+import { ofApplication, ofUrl } from "./concerned.ts";
 import { identityOf, ownIdentity } from "./identity.ts";
 import { processesRunning } from "./listening.ts";
 import type {
@@ -34,7 +35,7 @@ export const BARE_PATH = "/usr/local/bin:/usr/bin:/bin";
 /** Gathers. Never fails for what it finds: that is a finding. */
 export async function gatherFacts(options: DoctorOptions, signal: AbortSignal): Promise<Facts> {
   const problems: Finding[] = [];
-  const found = await findWebServers(options, signal).catch((error: unknown) => {
+  const all = await findWebServers(options, signal).catch((error: unknown) => {
     problems.push({
       id: "web-server.unknown",
       verdict: "unknown",
@@ -44,9 +45,10 @@ export async function gatherFacts(options: DoctorOptions, signal: AbortSignal): 
     });
     return [];
   });
+  const found = options.url === undefined ? all : ofUrl(all, options.url);
   const pool = await poolOf(options, problems);
   const application = await applicationOf(options, pool, found, problems);
-  const webServers = concerned(found, application, options);
+  const webServers = ofApplication(found, application, options);
   const trial = application === undefined ? undefined : await trialOf(application, options, pool, webServers);
   return {
     ...(application !== undefined && { application }),
@@ -57,25 +59,6 @@ export async function gatherFacts(options: DoctorOptions, signal: AbortSignal): 
     problems,
     options,
   };
-}
-
-/**
- * Of several web servers those that have to do with the application. All, when none has: then it is the cause that none
- * leads to it.
- */
-function concerned(
-  webServers: readonly WebServerFact[],
-  application: ApplicationFact | undefined,
-  { connect, server, configFile }: DoctorOptions,
-): readonly WebServerFact[] {
-  if (server !== undefined || configFile !== undefined) return webServers;
-  const addresses = [...(connect === undefined ? [] : [connect]), ...(application?.listens ?? [])];
-  const leads = ({ address, place }: BackendFact): boolean =>
-    address === undefined
-      ? application?.spawnedAt === place
-      : addresses.some((one) => printAddress(one) === printAddress(address));
-  const own = webServers.filter(({ backends }) => backends.some(leads));
-  return own.length > 0 ? own : webServers;
 }
 
 /** What Postern's own settings say; a mistake in them is the cause of everything else. */

@@ -1,7 +1,7 @@
 /** Questions about the web servers' logs: what the lines of their ends mean. */
 import { escapeControls, oneLine } from "../../base/text.ts";
 import type { FailureCause } from "../../sites/failures.ts";
-import { aboutOthers, shown, type Told, told } from "./log-reading.ts";
+import { aboutOthers, aboutOurs, shown, type Told, told } from "./log-reading.ts";
 import { journalOf, type LogLine, tailOf } from "./log-tail.ts";
 import type { Check, Facts, Finding, WebServerFact } from "./model.ts";
 import { nameOf } from "./servers/index.ts";
@@ -63,17 +63,15 @@ const lines: Check = {
     const found: Finding[] = [];
     for (const server of relevant(facts)) {
       const since = server.master?.loadedAt ?? server.master?.startedAt ?? Date.now() - DAY_MS;
-      const isOthers = aboutOthers(facts, server);
-      const files = logsOf(facts, server);
-      for (const file of files) {
-        found.push(
-          ...told(server.server, safeTail(file, server), since, isOthers).map((one) => findingOf(one, file)),
-        );
-      }
+      const read = (all: readonly LogLine[], file: string): Finding[] => {
+        const isOurs = aboutOurs(server, all);
+        const said = told(server.server, all, since, aboutOthers(facts, server, all));
+        return said.map((one) => findingOf(one, file, isOurs));
+      };
+      for (const file of logsOf(facts, server)) found.push(...read(safeTail(file, server), file));
       if (server.unit === undefined || facts.options?.log !== undefined) continue;
-      const journal = `journalctl -u ${server.unit}`;
       const entries = await journalOf(server.unit, server.server, signal);
-      found.push(...told(server.server, entries, since, isOthers).map((one) => findingOf(one, journal)));
+      found.push(...read(entries, `journalctl -u ${server.unit}`));
     }
     if (found.length > 0) return found;
     const files = relevant(facts).flatMap((server) => logsOf(facts, server));
@@ -112,17 +110,22 @@ function safeTail(file: string, { server }: WebServerFact): LogLine[] {
   }
 }
 
-function findingOf({ failure, lines: said }: Told, file: string): Finding {
+function findingOf(
+  { failure, lines: said }: Told,
+  file: string,
+  isAboutOurs: (line: string) => boolean,
+): Finding {
   const newest = said[0]?.time;
   const isRecent = newest === undefined || Date.now() - newest < RECENT_MS;
-  const isBad = isRecent && !ASKED_ELSEWHERE.includes(failure.cause);
+  const isOurs = said.some(({ text }) => isAboutOurs(text));
+  const isBad = isRecent && isOurs && !ASKED_ELSEWHERE.includes(failure.cause);
   const times = said.length > 1 ? `, ${said.length} times` : "";
   const when = newest === undefined ? "" : ` at ${new Date(newest).toISOString().replace(/\.\d+Z$/, "Z")}`;
   return {
     id: `log.${failure.cause}`,
     verdict: isBad ? "bad" : "doubtful",
     says: escapeControls(
-      `the log of ${failure.server} tells of requests that failed${when}${times}: ${failure.means}`,
+      `the log of ${failure.server} tells of requests that failed${when}${times}${isOurs ? "" : ", perhaps of another site"}: ${failure.means}`,
     ),
     evidence: said.slice(0, MOST_LINES).map((line) => shown(line, file)),
     remedy: [{ advice: failure.remedy }],

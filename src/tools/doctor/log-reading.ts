@@ -1,10 +1,11 @@
 /** What the lines of a log tell of the application: explained, gathered by cause, the newest first. Pure. */
+import { basename } from "node:path";
 import { printAddress } from "../../base/address.ts";
 import { clip, escapeControls } from "../../base/text.ts";
 import { type Explanation, explainLogLine, type Failure } from "../../sites/failures.ts";
 import type { WebServerName } from "../../sites/model.ts";
 import type { LogLine } from "./log-tail.ts";
-import type { Facts, WebServerFact } from "./model.ts";
+import type { BackendFact, Facts, WebServerFact } from "./model.ts";
 
 export interface Told {
   readonly failure: Failure & Explanation;
@@ -57,8 +58,30 @@ export function addressesIn(line: string): string[] {
 /**
  * Whether a line is about another application: the configuration has a place for ours, and the line names one of the
  * others. Where ours is not among them, every line may be about it.
+ * @param lines all of the log: of what happened to one visitor not every line says more than the visitor's address
  */
-export function aboutOthers(facts: Facts, { backends }: WebServerFact): (line: string) => boolean {
+export function aboutOthers(
+  facts: Facts,
+  server: WebServerFact,
+  lines: readonly LogLine[] = [],
+): (line: string) => boolean {
+  return withVisitors(either(namesOtherAddress(facts, server), namesOtherSite(server)), lines);
+}
+
+/** Lines that name something, and all others of the visitors of whom these speak. */
+function withVisitors(names: IsAbout, lines: readonly LogLine[]): IsAbout {
+  const named = lines.filter(({ text }) => names(text)).map(({ text }) => visitorIn(text));
+  const visitors = new Set(named.filter((one) => one !== undefined));
+  return (line) => names(line) || visitors.has(visitorIn(line) ?? "");
+}
+
+type IsAbout = (line: string) => boolean;
+
+function either(one: IsAbout, other: IsAbout): IsAbout {
+  return (line) => one(line) || other(line);
+}
+
+function namesOtherAddress(facts: Facts, { backends }: WebServerFact): IsAbout {
   const ours = [
     ...(facts.application?.listens ?? []),
     ...(facts.connect === undefined ? [] : [facts.connect]),
@@ -69,6 +92,52 @@ export function aboutOthers(facts: Facts, { backends }: WebServerFact): (line: s
     const named = addressesIn(line).map((one) => one.replace(/^\/var\/run\//, "/run/"));
     return named.length > 0 && !named.some((one) => ours.includes(one));
   };
+}
+
+/** By the host that was asked for, the socket, or the program of a site that the question is not about. */
+function namesOtherSite({ backends, others = [] }: WebServerFact): IsAbout {
+  if (others.length === 0) return () => false;
+  const ours = new Set(backends.flatMap(marksOf));
+  const theirs = new Set(others.flatMap(marksOf).filter((mark) => !ours.has(mark)));
+  return (line) => {
+    const marks = marksIn(line);
+    return marks.some((mark) => theirs.has(mark)) && !marks.some((mark) => ours.has(mark));
+  };
+}
+
+/**
+ * Whether a line says that it is about ours: on a server with other sites, those that name none may be anybody's. Without
+ * other sites every line is about ours.
+ */
+export function aboutOurs(
+  { backends, others = [] }: WebServerFact,
+  lines: readonly LogLine[] = [],
+): (line: string) => boolean {
+  if (others.length === 0) return () => true;
+  const ours = new Set(backends.flatMap(marksOf));
+  return withVisitors((line) => marksIn(line).some((mark) => ours.has(mark)), lines);
+}
+
+function marksIn(line: string): string[] {
+  return [
+    ...addressesIn(line).map((one) => one.replace(/^\/var\/run\//, "/run/")),
+    ...[...line.matchAll(/\bhost: "([^":]+)/g)].map(([, host = ""]) => host),
+    ...[...line.matchAll(/[\w.-]+\.fcgi\b/g)].map(([program]) => program),
+  ];
+}
+
+/** How lines of logs name a place. */
+function marksOf({ address, program, site }: BackendFact): string[] {
+  return [
+    ...(address === undefined ? [] : [spelled(address)]),
+    ...(program === undefined ? [] : [basename(program)]),
+    ...(site?.names ?? []),
+  ];
+}
+
+/** `[client 192.0.2.1:50000]`, as Apache has it. */
+function visitorIn(line: string): string | undefined {
+  return /\[client [^\]\s]+:\d+\]/.exec(line)?.[0];
 }
 
 function spelled(address: Parameters<typeof printAddress>[0]): string {

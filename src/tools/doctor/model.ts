@@ -4,6 +4,7 @@
  */
 import type { Address } from "../../base/address.ts";
 import type { WebServerName } from "../../sites/model.ts";
+import type { SaidSite } from "../../sites/reading-model.ts";
 
 /** `bad`: this breaks the deployment. `doubtful`: it may, or it will one day. `unknown`: could not be found out. */
 export type Verdict = "good" | "doubtful" | "bad" | "unknown";
@@ -78,6 +79,8 @@ export interface BackendFact {
   readonly environment?: Readonly<Record<string, string>>;
   /** The URL path that it is for, as far as the configuration says one. */
   readonly path?: string;
+  /** The site that it belongs to, as far as the configuration says. */
+  readonly site?: SaidSite;
 }
 
 /** A line of a configuration's text, where it stands on the disk. */
@@ -128,6 +131,8 @@ export interface WebServerFact {
   readonly hidden: readonly string[];
   readonly errorLogs: readonly string[];
   readonly backends: readonly BackendFact[];
+  /** Those that the question is not about, see concerned.ts. */
+  readonly others?: readonly BackendFact[];
   /** A line for a shell by which it reads its configuration again. */
   readonly reload?: string;
   /** A line for a shell that ends it and starts it anew, for what a reload does not change. */

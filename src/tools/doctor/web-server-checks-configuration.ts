@@ -7,7 +7,8 @@ import { checkConfiguration } from "../../sites/index.ts";
 import type { Finding as SiteFinding } from "../../sites/model.ts";
 import { askFor } from "./answer.ts";
 import { relevant } from "./log-checks.ts";
-import type { Check, Facts, Finding, Remedy, WebServerFact } from "./model.ts";
+import type { BackendFact, Check, Facts, Finding, Remedy, WebServerFact } from "./model.ts";
+import { placeOf } from "./places.ts";
 import { expectedBy } from "./web-server-expected.ts";
 import { stepsFor, taking } from "./web-server-remedies.ts";
 
@@ -104,7 +105,10 @@ interface Judged {
 }
 
 function judged(facts: Facts, server: WebServerFact): Judged[] {
-  const { text, htaccess = [] } = server;
+  const { text, backends, others = [] } = server;
+  const ours = placesIn(backends);
+  const theirs = new Set([...placesIn(others)].filter((place) => !ours.has(place)));
+  const htaccess = (server.htaccess ?? []).filter(({ file }) => !theirs.has(file));
   const own = text === undefined || server.problem !== undefined ? [] : [server];
   const more = htaccess.map(({ file, text: content }): WebServerFact => {
     const lines = content.split("\n").map((_, at) => ({ file, line: at + 1 }));
@@ -123,10 +127,17 @@ function judged(facts: Facts, server: WebServerFact): Judged[] {
       ];
     }
   });
-  // A server without FastCGI, of which the .htaccess files have it.
-  return more.length === 0
-    ? all
-    : all.filter(({ finding, fact }) => fact !== server || !/^no-fastcgi/.test(finding.rule));
+  return all.filter(({ finding, fact }) => {
+    const at = fact.lines?.[finding.line - 1];
+    if (at !== undefined && theirs.has(`${at.file}:${at.line}`)) return false;
+    // A server without FastCGI, of which the .htaccess files have it.
+    return more.length === 0 || fact !== server || !/^no-fastcgi/.test(finding.rule);
+  });
+}
+
+/** Where backends are written, as `file:line`, and as the files alone. */
+function placesIn(backends: readonly BackendFact[]): Set<string> {
+  return new Set(backends.flatMap(({ place }) => [place, placeOf(place).file]));
 }
 
 function said(facts: Facts, server: WebServerFact, one: Judged): Finding {

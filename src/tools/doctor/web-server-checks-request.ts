@@ -1,5 +1,6 @@
 /** Questions that are answered by asking through the web server, and the application directly beside it. */
 import { escapeControls } from "../../base/text.ts";
+import { shWord } from "../../generate/quoting.ts";
 import { explainLogLine } from "../../sites/failures.ts";
 import { type Answer, askFor } from "./answer.ts";
 import { logsOf, relevant } from "./log-checks.ts";
@@ -39,13 +40,14 @@ interface Target {
 
 /** `--url`; else where a web server that was named, or the only one, listens. */
 export function targetsOf(facts: Facts): Target[] {
-  const servers = relevant(facts).filter(({ running, backends }) => running && backends.length > 0);
-  const { url } = facts;
+  const { url, webServers } = facts;
   if (url !== undefined) {
     const port = Number(url.port || (url.protocol === "https:" ? 443 : 80));
-    const server = servers.find(({ listens = [] }) => listens.some((one) => one.port === port));
-    return [{ url, host: undefined, server, wasNamed: true }];
+    const isThere = ({ running, listens = [] }: WebServerFact): boolean =>
+      running && listens.some((one) => one.port === port);
+    return [{ url, host: undefined, server: webServers.find(isThere), wasNamed: true }];
   }
+  const servers = relevant(facts).filter(({ running, backends }) => running && backends.length > 0);
   const [server] = servers;
   if (server === undefined || servers.length > 1) return [];
   const listen = (server.listens ?? []).find((one) => isHere(one));
@@ -78,7 +80,12 @@ async function examined(facts: Facts, target: Target, signal: AbortSignal): Prom
     facts.connect ?? facts.application?.listens[0] ?? server?.backends.find((one) => one.address)?.address;
   const question = { target: url.pathname + url.search, patienceMs: PATIENCE_MS, host: host ?? url.host };
   const direct = address === undefined ? undefined : await askFor(address, question, signal);
-  return findings(target, visited, direct, lines);
+  return findings({ ...target, untried: untriedOf(facts) }, visited, direct, lines);
+}
+
+/** A program that a web server starts, and that was not started as a test. */
+function untriedOf({ application, trial }: Facts): string | undefined {
+  return trial === undefined && application?.spawnedAt !== undefined ? application.path : undefined;
 }
 
 /** What was logged meanwhile, as evidence. */
@@ -106,7 +113,12 @@ async function newLines(
 
 /** Pure: what came through the web server, beside what the application says itself. */
 export function findings(
-  { url, server, wasNamed }: Pick<Target, "url" | "server" | "wasNamed">,
+  {
+    url,
+    server,
+    wasNamed,
+    untried,
+  }: Pick<Target, "url" | "server" | "wasNamed"> & { readonly untried?: string | undefined },
   visited: Visit,
   direct: Answer | undefined,
   lines: readonly string[],
@@ -156,7 +168,11 @@ export function findings(
     return [{ id: "request.password", verdict: "good", says, evidence, remedy: [] }];
   }
   if (visited.status >= 500) {
-    return [bad("failed", `visitors of ${shownUrl} get ${visited.status}`, evidence, advice)];
+    const trial =
+      untried === undefined
+        ? []
+        : [{ advice: `let the doctor start it as a test: postern doctor ${shWord("program", untried)}` }];
+    return [bad("failed", `visitors of ${shownUrl} get ${visited.status}`, evidence, advice, ...trial)];
   }
   if (visited.status === 403 && isWell) {
     const says = `${name} itself forbids ${shownUrl}: the request does not reach the application`;

@@ -321,6 +321,14 @@ const ROWS: readonly Row[] = [
   },
   { rule: "rewrite-loop", right: HTACCESS, change: [/.*!-f\n/, ""], line: 7, severity: "error" },
   {
+    // A rule that ends at the program keeps it from being rewritten for ever.
+    rule: "files-not-spared",
+    right: HTACCESS.replace("RewriteCond", "RewriteRule ^shop\\.fcgi - [L]\nRewriteCond"),
+    change: [/.*!-f\n/, ""],
+    line: 8,
+    severity: "warning",
+  },
+  {
     rule: "files-not-spared",
     right: HTACCESS,
     change: ["%{REQUEST_FILENAME} !-f", "%{REQUEST_URI} !shop\\.fcgi"],

@@ -1,5 +1,6 @@
 /** What an existing configuration says: every server's generated one read again, and some that people write. */
 import { describe, expect, it } from "vitest";
+import { readApacheFolders } from "../../../src/sites/apache-folders.ts";
 import { generateSite, type Site, WEB_SERVERS } from "../../../src/sites/index.ts";
 import { readConfiguration } from "../../../src/sites/reading.ts";
 import { addressOf, commandOf, limitOf, listenOf, secondsOf } from "../../../src/sites/reading-model.ts";
@@ -49,6 +50,9 @@ describe("a generated configuration, read again", () => {
       expect(program).toBeUndefined();
     }
     expect(reading.listens).toContainEqual(expect.objectContaining({ port: 8080, isTls: false }));
+    // The others say elsewhere which requests a backend is for, or take all.
+    const names = reading.backends.map((one) => one.site?.names);
+    if (/nginx|apache|h2o/.test(server)) expect(names).toEqual(addresses.map(() => ["example.com"]));
     if (server !== "caddy") expect(reading.user).toBe("www-data");
   });
 
@@ -143,6 +147,100 @@ describe("a configuration that somebody wrote", () => {
       ["/srv/p.fcgi", "/p"],
     ]);
     expect(() => readConfiguration("h2o", "a: [")).toThrow(/^line \d+: this is not a configuration of h2o/);
+  });
+});
+
+describe("the site of a backend", () => {
+  it.each([
+    [
+      "nginx",
+      "http {\n server { listen 81; server_name a.org *.a.org; location / { fastcgi_pass unix:/a; } }\n server { location / { fastcgi_pass unix:/b; } }\n}\n",
+    ],
+    [
+      "apache",
+      '<VirtualHost *:81>\nServerName a.org:81\nServerAlias *.a.org\nProxyPass "/" "unix:/a|fcgi://x/"\n</VirtualHost>\n<VirtualHost *:80>\nProxyPass "/" "unix:/b|fcgi://x/"\n</VirtualHost>\n',
+    ],
+    [
+      "lighttpd",
+      '$SERVER["socket"] == ":81" {\n $HTTP["host"] == "a.org" {\n fastcgi.server = ( "/" => (( "socket" => "/a" )) )\n }\n}\n$SERVER["socket"] == ":80" {\n fastcgi.server = ( "/" => (( "socket" => "/b" )) )\n}\n',
+    ],
+    ["caddy", "http://a.org:81 {\n\tphp_fastcgi unix//a\n}\n:80 {\n\tphp_fastcgi unix//b\n}\n"],
+    [
+      "h2o",
+      'hosts:\n  "a.org:81":\n    paths:\n      /:\n        fastcgi.connect:\n          port: /a\n          type: unix\n  "*:80":\n    paths:\n      /:\n        fastcgi.connect:\n          port: /b\n          type: unix\n',
+    ],
+  ] as const)("%s: names without patterns, and ports", (server, text) => {
+    const { backends } = readConfiguration(server, text);
+    expect(backends.map(({ address, site }) => [address, site])).toEqual([
+      [
+        { kind: "unix", path: "/a" },
+        { names: ["a.org"], ports: [81] },
+      ],
+      [
+        { kind: "unix", path: "/b" },
+        { names: [], ports: [80] },
+      ],
+    ]);
+  });
+
+  it("is not known of what stands outside of all sites, nor where sites are elsewhere", () => {
+    const apache =
+      'ProxyPass "/" "unix:/a|fcgi://x/"\n<VirtualHost *:80>\nServerName a.org\n</VirtualHost>\n';
+    const haproxy = "backend b\n  server one unix@/app.sock proto fcgi\n";
+    expect(readConfiguration("apache", apache).backends.map(({ site }) => site)).toEqual([undefined]);
+    expect(readConfiguration("haproxy", haproxy).backends.map(({ site }) => site)).toEqual([undefined]);
+  });
+});
+
+describe("the programs that .htaccess files name", () => {
+  const SITES = `FcgidMaxRequestLen 5000
+Alias "/tools" "/srv/tools"
+<VirtualHost *:80>
+  ServerName a.org
+  DocumentRoot "/srv/a"
+</VirtualHost>
+<VirtualHost *:443>
+  ServerName www.a.org
+  DocumentRoot /srv/a/
+</VirtualHost>
+`;
+  const read = (file: string, text: string) =>
+    readApacheFolders(SITES, [{ file, text }]).map(({ program, url, line, site, bodyLimit }) => ({
+      program,
+      url,
+      line,
+      site,
+      bodyLimit,
+    }));
+  const site = { names: ["a.org", "www.a.org"], ports: [80, 443] };
+
+  it("are files of FastCGI, and those that requests are handed to", () => {
+    const files = '<Files "x.fcgi">\n  SetHandler fcgid-script\n</Files>\nRewriteRule ^ x.fcgi [L]\n';
+    const x = { program: "/srv/a/x.fcgi", url: "/", line: 2, site, bodyLimit: 5000 };
+    expect(read("/srv/a/.htaccess", files)).toEqual([x]);
+    expect(read("/srv/a/.htaccess", "RewriteRule ^(.*)$ y.fcgi/$1 [QSA,L]\n")).toEqual([
+      { ...x, program: "/srv/a/y.fcgi", line: 1 },
+    ]);
+    expect(read("/srv/a/.htaccess", "FallbackResource /bin/z.fcgi\n")).toEqual([
+      { ...x, program: "/srv/a/bin/z.fcgi", line: 1 },
+    ]);
+  });
+
+  it("are below the URL of their folder, and of any site where that is an alias of all", () => {
+    const [blog] = read("/srv/a/blog/.htaccess", "RewriteRule ^ b.fcgi [L]\n");
+    expect(blog).toMatchObject({ program: "/srv/a/blog/b.fcgi", url: "/blog", site });
+    const [tools] = read("/srv/tools/.htaccess", "RewriteRule ^ t.fcgi [L]\n");
+    expect(tools).toMatchObject({ program: "/srv/tools/t.fcgi", url: "/tools", site: undefined });
+  });
+
+  it.each([
+    ["/srv/elsewhere/.htaccess", "RewriteRule ^ b.fcgi [L]\n", "a folder that no visitor reaches"],
+    ["/srv/a/.htaccess", "RewriteRule ^ index.php [L]\n", "another program"],
+    ["/srv/a/.htaccess", "SetHandler fcgid-script\n", "a handler for everything"],
+    ["/srv/a/.htaccess", '<Files "*.fcgi">\nSetHandler fcgid-script\n</Files>\n', "a pattern"],
+    ["/srv/a/.htaccess", "</Files>\nRewriteRule ^ b.fcgi [L]\n", "a file that cannot be read"],
+  ])("are none: %s with %j, %s", (file, text) => {
+    expect(read(file, text)).toEqual([]);
   });
 });
 

@@ -11,7 +11,7 @@ import type { BackendFact, Identity, MasterFact, SourceLine, WebServerFact } fro
 import { type CommandLine, checkCommand } from "./command-line.ts";
 import { type ConfigurationFound, readFiles } from "./configuration.ts";
 import { hiddenFrom } from "./hidden.ts";
-import { htaccessOf } from "./htaccess.ts";
+import { htaccessOf, programsOf } from "./htaccess.ts";
 import { environmentOf, linkOf, type RunningServer, type ServerProcess } from "./processes.ts";
 import { below } from "./source-text.ts";
 import { hiddenByUnit, reloadOf, restartOf, unitOf } from "./systemd.ts";
@@ -37,9 +37,15 @@ export async function factOf(known: Known, signal: AbortSignal): Promise<WebServ
   const unit = master === undefined ? undefined : unitOf(master.pid);
   const folder = server === "nginx" ? (line.prefix ?? "/usr/share/nginx") : found.folder;
   const environment = general(server, started);
-  const backends = reading.backends.map((one) =>
-    backendOf(one, server, reading.chroot, place, environment, found.folder),
-  );
+  const htaccess = server === "apache" && source !== undefined ? htaccessOf(source.text, disk) : undefined;
+  const backends = [
+    ...reading.backends.map((one) =>
+      backendOf(one, server, reading.chroot, place, environment, found.folder),
+    ),
+    ...programsOf(source?.text ?? "", htaccess ?? [], disk).map((one) =>
+      backendOf(one, server, undefined, (at) => `${one.file}:${at}`, environment, found.folder),
+    ),
+  ];
   const spawned = backends.find((one) => one.program !== undefined)?.environment;
   const user = await userOf(running, reading.user, () => userBy(reading, server, started));
   const command = [...(program ?? [server]), ...(master?.args ?? [])];
@@ -86,7 +92,7 @@ export async function factOf(known: Known, signal: AbortSignal): Promise<WebServ
     ...(restart === undefined ? {} : { restart }),
     ...(check === undefined ? {} : { check }),
     ...(unit === undefined ? {} : { unit }),
-    ...(server === "apache" && source !== undefined ? { htaccess: htaccessOf(source.text, disk) } : {}),
+    ...(htaccess === undefined ? {} : { htaccess }),
   };
 }
 
@@ -131,7 +137,7 @@ function backendOf(
   environment: Readonly<Record<string, string>> | undefined,
   folder: string,
 ): BackendFact {
-  const { address, program, timeout, bodyLimit, url } = said;
+  const { address, program, timeout, bodyLimit, url, site } = said;
   // Where it is found in the end; as it is written when there is no such file.
   const inside = address?.kind === "unix" && chroot !== undefined ? join(chroot, address.path) : undefined;
   return {
@@ -148,6 +154,7 @@ function backendOf(
     ...(bodyLimit === undefined ? {} : { bodyLimit }),
     ...(program === undefined ? {} : { environment: environmentFor(said, server, environment) }),
     ...(url === undefined ? {} : { path: url }),
+    ...(site === undefined ? {} : { site }),
   };
 }
 

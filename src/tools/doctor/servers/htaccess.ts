@@ -1,17 +1,13 @@
 /** The `.htaccess` files of an Apache: in its document roots and the folders above them, and where aliases lead. */
-import { readFileSync, statSync } from "node:fs";
+import { existsSync, readFileSync, statSync } from "node:fs";
+import { type FolderBackend, type FolderFile, readApacheFolders } from "../../../sites/apache-folders.ts";
 import { type Directive, parseApache } from "../../../sites/apache-parse.ts";
 import type { Disk } from "./source-text.ts";
-
-interface HtaccessFile {
-  readonly file: string;
-  readonly text: string;
-}
 
 const MOST_BYTES = 256 * 1024;
 
 /** @param text the whole configuration; one that cannot be read has none */
-export function htaccessOf(text: string, disk: Disk): HtaccessFile[] {
+export function htaccessOf(text: string, disk: Disk): FolderFile[] {
   let directives: Directive[];
   try {
     directives = parseApache(text);
@@ -43,4 +39,14 @@ export function htaccessOf(text: string, disk: Disk): HtaccessFile[] {
 function withParents(path: string): string[] {
   const parts = path.replace(/\/+$/, "").split("/");
   return parts.map((_, at) => parts.slice(0, at + 1).join("/")).filter((one) => one !== "");
+}
+
+/** The programs that they have Apache start. @param text the whole configuration */
+export function programsOf(text: string, files: readonly FolderFile[], disk: Disk): FolderBackend[] {
+  if (files.length === 0) return [];
+  try {
+    return readApacheFolders(text, files).filter(({ program }) => existsSync(disk.root + program));
+  } catch {
+    return []; // said where the configuration is judged
+  }
 }

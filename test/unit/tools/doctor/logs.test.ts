@@ -3,7 +3,13 @@ import { appendFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { logChecks } from "../../../../src/tools/doctor/log-checks.ts";
-import { aboutOthers, addressesIn, shown, told } from "../../../../src/tools/doctor/log-reading.ts";
+import {
+  aboutOthers,
+  aboutOurs,
+  addressesIn,
+  shown,
+  told,
+} from "../../../../src/tools/doctor/log-reading.ts";
 import { linesOf, sizeOf, tailOf } from "../../../../src/tools/doctor/log-tail.ts";
 import { timeOf } from "../../../../src/tools/doctor/log-times.ts";
 import type { Facts, Finding, WebServerFact } from "../../../../src/tools/doctor/model.ts";
@@ -114,6 +120,40 @@ describe("the lines that matter", () => {
     expect(
       told("nginx", lines, 0, aboutOthers(facts, elsewhere)).map(({ failure }) => failure.cause),
     ).toContain("no-socket");
+  });
+
+  it("leave out what is about another site of the same server, by its socket, host, program or visitor", () => {
+    const site = (name: string): WebServerFact["backends"][number] => ({
+      program: `/srv/${name}/${name}.fcgi`,
+      place: `/srv/${name}/.htaccess:2`,
+      site: { names: [`${name}.org`], ports: [80] },
+    });
+    const apache: WebServerFact = { ...NGINX, server: "apache", backends: [site("a")], others: [site("b")] };
+    const said = [
+      "[client 192.0.2.1:1] mod_fcgid: error reading data, FastCGI server closed connection",
+      "[client 192.0.2.1:1] End of script output before headers: b.fcgi",
+      "[client 192.0.2.1:2] End of script output before headers: a.fcgi",
+      "[client 192.0.2.1:3] End of script output before headers: c",
+    ].map((text) => ({ time: undefined, text }));
+    const isOthers = aboutOthers({ webServers: [] }, apache, said);
+    expect(said.map(({ text }) => isOthers(text))).toEqual([true, true, false, false]);
+    expect(said.map(({ text }) => aboutOurs(apache)(text))).toEqual([false, false, true, false]);
+    const more = { time: undefined, text: "[client 192.0.2.1:2] mod_fcgid: error reading data" };
+    expect(aboutOurs(apache, [...said, more])(more.text)).toBe(true);
+    // Without other sites everything is ours.
+    expect(aboutOurs({ ...apache, others: [] })(said[0]!.text)).toBe(true);
+
+    const socket = (name: string): WebServerFact["backends"][number] => ({
+      address: { kind: "unix", path: `/run/${name}.sock` },
+      place: "/etc/nginx/nginx.conf:3",
+      site: { names: [`${name}.org`], ports: [80] },
+    });
+    const nginx: WebServerFact = { ...NGINX, backends: [socket("a")], others: [socket("b"), socket("c")] };
+    const isElsewhere = aboutOthers({ webServers: [] }, nginx);
+    expect(isElsewhere('connect() to unix:/run/b.sock failed (2: x), host: "b.org:8080"')).toBe(true);
+    expect(isElsewhere('upstream timed out (110: x), host: "c.org"')).toBe(true);
+    expect(isElsewhere('upstream timed out (110: x), host: "a.org"')).toBe(false);
+    expect(isElsewhere('upstream timed out (110: x), host: "192.0.2.1"')).toBe(false);
   });
 
   it("name addresses in every server's way", () => {
