@@ -2367,6 +2367,15 @@ def _missing(name):
     )
 
 
+def _django_site(file):
+    """The package of a Django site, if the file is its manage.py."""
+    if file is None:
+        return None
+    with open(file, "rb") as source:
+        found = re.search(rb"DJANGO_SETTINGS_MODULE['\"], *['\"](\w+)\.settings", source.read(65536))
+    return None if found is None else found.group(1).decode("ascii")
+
+
 def _callable_of(module, name):
     shown = name.shown
     asked = name.attribute
@@ -2374,6 +2383,11 @@ def _callable_of(module, name):
         for candidate in ("application", "app"):
             if hasattr(module, candidate):
                 return _checked(getattr(module, candidate), candidate, shown)
+        django = _django_site(name.file)
+        if django is not None:
+            raise AppFailed(
+                "application %s: this is Django's command line; its application is %s.wsgi:application" % (shown, django)
+            )
         raise AppFailed(
             "application %s: it has no application and no app%s; name the callable, as in %s:NAME, or %s:NAME() for a "
             "function that makes one" % (shown, _names_in(module), shown, shown)

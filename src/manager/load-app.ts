@@ -23,7 +23,7 @@ export function findFile(file: string, directory: string = process.cwd()): strin
   if (statSync(path).isDirectory()) {
     throw new SettingError(
       "ERR_POSTERN_APP_LOAD",
-      `application ${file}: ${path} is a directory, name the file to run`,
+      `application ${file}: ${path} is a directory, name the file to run${pythonHint(`${file}.wsgi`, `${path}.wsgi`)}`,
     );
   }
   return path;

@@ -445,8 +445,20 @@ def app(environ, start_response):
         "mysite.wsgi",
         /there is no file \S+\/mysite\.wsgi; to serve \S+\/mysite\/wsgi\.py, name the application in it: mysite\.wsgi:application$/m,
       ],
+      [
+        "mysite",
+        /mysite is a directory, name the file to run; to serve \S+\/mysite\/wsgi\.py, name the application in it: \S*mysite\.wsgi:application$/m,
+      ],
+      [
+        "manage.py",
+        /application manage\.py: this is Django's command line; its application is mysite\.wsgi:application$/m,
+      ],
     ])("a module without its application: %s", async (name, message) => {
       const { folder } = deploy();
+      writeFileSync(
+        join(folder, "manage.py"),
+        "import os\n\ndef main():\n    os.environ.setdefault('DJANGO_SETTINGS_MODULE', 'mysite.settings')\n",
+      );
       mkdirSync(join(folder, "mysite"));
       writeFileSync(join(folder, "mysite", "wsgi.py"), "application = None\n");
       const managed = startManager({ ...commandOf(name, []), cwd: folder });
