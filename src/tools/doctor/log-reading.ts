@@ -65,7 +65,12 @@ export function aboutOthers(
   server: WebServerFact,
   lines: readonly LogLine[] = [],
 ): (line: string) => boolean {
-  return withVisitors(either(namesOtherAddress(facts, server), namesOtherSite(server)), lines);
+  const isOurs = aboutOurs(server);
+  const names = either(namesOtherAddress(facts, server), namesOtherSite(server));
+  // A visitor may have been with both.
+  const isAbout = withVisitors(names, lines);
+  if (server.others === undefined || server.others.length === 0) return isAbout;
+  return (line) => names(line) || (!isOurs(line) && isAbout(line));
 }
 
 /** Lines that name something, and all others of the visitors of whom these speak. */
@@ -97,12 +102,8 @@ function namesOtherAddress(facts: Facts, { backends }: WebServerFact): IsAbout {
 /** By the host that was asked for, the socket, or the program of a site that the question is not about. */
 function namesOtherSite({ backends, others = [] }: WebServerFact): IsAbout {
   if (others.length === 0) return () => false;
-  const ours = new Set(backends.flatMap(marksOf));
-  const theirs = new Set(others.flatMap(marksOf).filter((mark) => !ours.has(mark)));
-  return (line) => {
-    const marks = marksIn(line);
-    return marks.some((mark) => theirs.has(mark)) && !marks.some((mark) => ours.has(mark));
-  };
+  const owner = ownerBy(backends, others);
+  return (line) => owner(line) === "theirs";
 }
 
 /**
@@ -114,25 +115,62 @@ export function aboutOurs(
   lines: readonly LogLine[] = [],
 ): (line: string) => boolean {
   if (others.length === 0) return () => true;
-  const ours = new Set(backends.flatMap(marksOf));
-  return withVisitors((line) => marksIn(line).some((mark) => ours.has(mark)), lines);
+  const owner = ownerBy(backends, others);
+  return withVisitors((line) => owner(line) === "ours", lines);
 }
 
-function marksIn(line: string): string[] {
-  return [
-    ...addressesIn(line).map((one) => one.replace(/^\/var\/run\//, "/run/")),
-    ...[...line.matchAll(/\bhost: "([^":]+)/g)].map(([, host = ""]) => host),
-    ...[...line.matchAll(/[\w.-]+\.fcgi\b/g)].map(([program]) => program),
-  ];
+/** Whose a line is. A socket or program says more than the host that was asked for: one host has several of them. */
+function ownerBy(
+  ours: readonly BackendFact[],
+  theirs: readonly BackendFact[],
+): (line: string) => "ours" | "theirs" | undefined {
+  // Many a site calls its program index.fcgi.
+  const files = new Map<string, Set<string>>();
+  for (const { program } of [...ours, ...theirs]) {
+    if (program === undefined) continue;
+    const same = files.get(basename(program)) ?? new Set();
+    files.set(basename(program), same.add(program));
+  }
+  const isClear = (mark: string): boolean => (files.get(mark)?.size ?? 1) === 1;
+  const kinds = [
+    { of: placesOf, in: placesIn },
+    { of: hostsOf, in: hostsIn },
+  ].map((kind) => ({
+    ours: new Set(ours.flatMap(kind.of).filter(isClear)),
+    theirs: new Set(theirs.flatMap(kind.of).filter(isClear)),
+    marksIn: kind.in,
+  }));
+  return (line) => {
+    for (const kind of kinds) {
+      const marks = kind.marksIn(line);
+      if (marks.some((mark) => kind.ours.has(mark))) return "ours";
+      if (marks.some((mark) => kind.theirs.has(mark))) return "theirs";
+    }
+    return undefined;
+  };
 }
 
 /** How lines of logs name a place. */
-function marksOf({ address, program, site }: BackendFact): string[] {
+function placesOf({ address, program }: BackendFact): string[] {
   return [
     ...(address === undefined ? [] : [spelled(address)]),
-    ...(program === undefined ? [] : [basename(program)]),
-    ...(site?.names ?? []),
+    ...(program === undefined ? [] : [program, basename(program)]),
   ];
+}
+
+function placesIn(line: string): string[] {
+  return [
+    ...addressesIn(line).map((one) => one.replace(/^\/var\/run\//, "/run/")),
+    ...[...line.matchAll(/[\w./-]+\.fcgi\b/g)].flatMap(([program]) => [program, basename(program)]),
+  ];
+}
+
+function hostsOf({ site }: BackendFact): string[] {
+  return site?.names.map((name) => name.toLowerCase()) ?? [];
+}
+
+function hostsIn(line: string): string[] {
+  return [...line.matchAll(/\bhost: "([^":]+)/g)].map(([, host = ""]) => host.toLowerCase());
 }
 
 /** `[client 192.0.2.1:50000]`, as Apache has it. */

@@ -154,6 +154,19 @@ describe("the lines that matter", () => {
     expect(isElsewhere('upstream timed out (110: x), host: "c.org"')).toBe(true);
     expect(isElsewhere('upstream timed out (110: x), host: "a.org"')).toBe(false);
     expect(isElsewhere('upstream timed out (110: x), host: "192.0.2.1"')).toBe(false);
+    // Another place of the same host.
+    expect(isElsewhere('unix:/run/b.sock failed (2: x), host: "a.org"')).toBe(true);
+    // A visitor of both; and programs of one name.
+    const mixed = [...said, { time: undefined, text: "[client 192.0.2.1:1] before headers: a.fcgi" }];
+    expect(aboutOthers({ webServers: [] }, apache, mixed)(mixed[4]!.text)).toBe(false);
+    const named = (name: string): WebServerFact["backends"][number] => ({
+      program: `/srv/${name}/app.fcgi`,
+      place: "",
+    });
+    const same: WebServerFact = { ...apache, backends: [named("a")], others: [named("b")] };
+    expect(aboutOurs(same)("before headers: app.fcgi")).toBe(false);
+    expect(aboutOthers({ webServers: [] }, same)("before headers: app.fcgi")).toBe(false);
+    expect(aboutOthers({ webServers: [] }, same)("can't run /srv/b/app.fcgi")).toBe(true);
   });
 
   it("name addresses in every server's way", () => {
