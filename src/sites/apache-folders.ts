@@ -34,25 +34,52 @@ export function readApacheFolders(text: string, files: readonly FolderFile[]): F
   const directives = parseApache(text);
   const siteOf = sitesOf(directives);
   const open = directives.flatMap((one) => publicFolder(one, siteOf(one)));
+  const byFolder = new Map<string, PublicFolder[]>();
+  for (const one of open) {
+    const same = byFolder.get(one.folder);
+    if (same === undefined) byFolder.set(one.folder, [one]);
+    else same.push(one);
+  }
+  const shared = byFcgid({ directives: directives.filter(({ within }) => within.length === 0) });
   return files.flatMap(({ file, text: own }) => {
     const at = file.slice(0, file.lastIndexOf("/"));
-    const places = open.filter(({ folder }) => at === folder || at.startsWith(`${folder}/`));
-    const [place] = places;
-    if (place === undefined) return [];
+    // A site may be in a folder of another one.
+    const ways = new Map<string, (PublicFolder & { below: string })[]>();
+    for (const place of withParents(at).flatMap((folder) => byFolder.get(folder) ?? [])) {
+      const url = `${place.url}${at.slice(place.folder.length)}` || "/";
+      const key = JSON.stringify([url, place.site?.names]);
+      const same = ways.get(key);
+      if (same === undefined) ways.set(key, [{ ...place, below: url }]);
+      else same.push({ ...place, below: url });
+    }
+    if (ways.size === 0) return [];
     let said: Directive[];
     try {
       said = parseApache(own);
     } catch {
       return [];
     }
-    const shared = byFcgid({ directives: directives.filter(({ within }) => within.length === 0) });
-    const url = `${place.url}${at.slice(place.folder.length)}` || "/";
-    const site = together(places.map((one) => one.site));
-    return programsOf(said).map(({ name, line }) => {
-      const program = name.startsWith("/") ? `${place.folder}${name}` : `${at}/${name}`;
-      return { ...shared, program, file, line, url, site };
-    });
+    return programsOf(said).flatMap(({ name, line }) =>
+      [...ways.values()].flatMap((places) => {
+        const [place] = places;
+        if (place === undefined) return [];
+        const program = name.startsWith("/") ? inFolder(name, place) : `${at}/${name}`;
+        const site = together(places.map((one) => one.site));
+        return [{ ...shared, program, file, line, url: place.below, site }];
+      }),
+    );
   });
+}
+
+/** A URL path as a file. */
+function inFolder(path: string, { folder, url }: PublicFolder): string {
+  return folder + (path.startsWith(`${url}/`) ? path.slice(url.length) : path);
+}
+
+/** The folder itself first. */
+function withParents(folder: string): string[] {
+  const parts = folder.split("/");
+  return parts.map((_, less) => parts.slice(0, parts.length - less).join("/")).filter((one) => one !== "");
 }
 
 function publicFolder({ name, args }: Directive, site: SaidSite | undefined): PublicFolder[] {
@@ -70,10 +97,12 @@ function together(sites: readonly (SaidSite | undefined)[]): SaidSite | undefine
   return {
     names: [...new Set(said.flatMap(({ names }) => names))],
     ports: [...new Set(said.flatMap(({ ports }) => ports))],
+    patterns: [...new Set(said.flatMap(({ patterns = [] }) => patterns))],
+    otherwiseAt: [...new Set(said.flatMap((one) => one.otherwiseAt ?? []))],
   };
 }
 
-const PROGRAM = /^[\w./-]+\.fcgi(?=\/|$)/;
+const PROGRAM = /^[\w./-]+\.fcgi(?=[/?$]|$)/;
 
 /** The files that FastCGI is said of, and those that requests are handed to. */
 function programsOf(directives: readonly Directive[]): { name: string; line: number }[] {

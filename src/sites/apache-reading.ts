@@ -14,6 +14,8 @@ import {
 import {
   limitOf,
   listenOf,
+  otherwiseAt,
+  patternOf,
   type Reading,
   type SaidBackend,
   type SaidListen,
@@ -71,8 +73,17 @@ export function sitesOf(directives: readonly Directive[]): (directive: Directive
     else others.push(one);
   }
   const sites = new Map<Section | undefined, SaidSite>();
+  const listens = (host: Section): { host: string; port: number }[] =>
+    host.args.flatMap((arg) => listenOf(arg) ?? []);
+  const otherwise = otherwiseAt([...inside.keys()].map((site) => ({ site, listens: listens(site) })));
   for (const [host, own] of inside) {
-    sites.set(host, { names: namesOf(own), ports: host.args.flatMap((arg) => listenOf(arg)?.port ?? []) });
+    const aliases = own.filter(({ name }) => name === "serveralias").flatMap(({ args }) => args);
+    sites.set(host, {
+      names: namesOf(own),
+      ports: listens(host).map(({ port }) => port),
+      patterns: aliases.filter((one) => /[*?]/.test(one)).map(patternOf),
+      otherwiseAt: otherwise.get(host) ?? [],
+    });
   }
   return (directive) => sites.get(sectionOf(directive, "virtualhost"));
 }
@@ -103,8 +114,16 @@ function proxied({ directive, path, scheme, address, parameters }: Pass, scope: 
       timeout: secondsOf(own ?? general?.args[0]) ?? PROXY_SECONDS,
       bodyLimit: undefined,
       url: path?.startsWith("/") === true ? path : sectionOf(directive, "location")?.args[0],
+      pattern: expressionOf(directive),
     },
   ];
+}
+
+/** `\.php$` of a FilesMatch. */
+function expressionOf(directive: Directive): string | undefined {
+  const pattern = sectionOf(directive, "filesmatch")?.args[0];
+  // One with a start is of the file's name alone.
+  return pattern === undefined || pattern.includes("^") ? undefined : pattern;
 }
 
 /** The programs of mod_fcgid: those of wrappers, and those that a ScriptAlias or Alias names. */
@@ -181,7 +200,9 @@ function listensOf(directives: readonly Directive[]): SaidListen[] {
             section.name !== "virtualhost" || section.args.some((arg) => arg.endsWith(`:${listen.port}`)),
         );
       const own = directives.filter(isOfHost);
-      const names = namesOf(own);
+      const inHosts = own.filter((one) => sectionOf(one, "virtualhost") !== undefined);
+      // The name of the whole server is that of no virtual host: an unknown one is the first's.
+      const names = namesOf(inHosts.length > 0 ? inHosts : own);
       const isTls =
         args[1]?.toLowerCase() === "https" ||
         own.some(

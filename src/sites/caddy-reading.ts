@@ -20,8 +20,7 @@ export function readCaddy(text: string): Reading {
     backends: tree.flatMap((one) => {
       const listens = listensOf(one);
       const site = listens.length === 0 ? undefined : siteOf(listens);
-      const proxies = findAll([one], ({ name }) => name === "reverse_proxy" || name === "php_fastcgi");
-      return proxies.flatMap((proxy) => backendsOf(proxy, bodyLimit, site));
+      return proxiesOf([one], undefined).flatMap(({ proxy, url }) => backendsOf(proxy, bodyLimit, site, url));
     }),
     listens: tree.flatMap(listensOf),
     errorLogs: logs
@@ -33,10 +32,30 @@ export function readCaddy(text: string): Reading {
   };
 }
 
+interface Proxy {
+  readonly proxy: CaddyDirective;
+  /** Of the `handle_path /yourapplication/*` and the like around it. */
+  readonly url: string | undefined;
+}
+
+function proxiesOf(directives: readonly CaddyDirective[], url: string | undefined): Proxy[] {
+  return directives.flatMap((one) => {
+    if (one.name === "reverse_proxy" || one.name === "php_fastcgi") return [{ proxy: one, url }];
+    const own = /^(?:handle|handle_path|route)$/.test(one.name) ? pathOf(one.words[0]) : undefined;
+    return proxiesOf(one.block ?? [], own ?? url);
+  });
+}
+
+/** `/yourapplication/*` */
+function pathOf(matcher: string | undefined): string | undefined {
+  return matcher?.startsWith("/") ? matcher.replace(/\/?\*$/, "/") : undefined;
+}
+
 function backendsOf(
   { name, words, block, line }: CaddyDirective,
   bodyLimit: number | undefined,
   site: SaidSite | undefined,
+  around: string | undefined,
 ): SaidBackend[] {
   const transport = block?.find((one) => one.name === "transport" && one.words[0] === "fastcgi");
   if (name === "reverse_proxy" && transport === undefined) return [];
@@ -53,7 +72,7 @@ function backendsOf(
       upstream.text.replace(/^unix\/\/?(?=\/)/, "").replace(/^(?:fcgi|tcp):?\/\//, ""),
     );
     if (address === undefined) return [];
-    const url = matcher?.startsWith("/") ? matcher.replace(/\/?\*$/, "/") : undefined;
+    const url = pathOf(matcher) ?? around;
     const { line: at } = upstream;
     return [{ address, program: undefined, environment: {}, line: at, timeout, bodyLimit, url, site }];
   });

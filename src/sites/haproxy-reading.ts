@@ -15,7 +15,9 @@ export function readHaproxy(text: string): Reading {
   const say = (...names: readonly string[]): string | undefined =>
     globals.findLast(({ words }) => names.includes(words[0] ?? ""))?.words[1];
   return {
-    backends: sections.filter(({ kind }) => kind === "backend" || kind === "listen").flatMap(backendsOf),
+    backends: sections
+      .filter(({ kind }) => kind === "backend" || kind === "listen")
+      .flatMap((section) => backendsOf(section, portsOf(section, sections))),
     listens: sections.filter(({ kind }) => kind === "frontend" || kind === "listen").flatMap(listensOf),
     // It writes into no file: to syslog, or what it was started with.
     errorLogs: [],
@@ -25,7 +27,16 @@ export function readHaproxy(text: string): Reading {
   };
 }
 
-function backendsOf({ lines, all }: HaproxySection): SaidBackend[] {
+/** Where visitors reach it; none when that is not known. */
+function portsOf(section: HaproxySection, sections: readonly HaproxySection[]): number[] {
+  const leads = ({ words: [word, target = ""] }: HaproxySection["lines"][number]): boolean =>
+    (word === "default_backend" || word === "use_backend") &&
+    (target === section.name || target.includes("%"));
+  const entries = section.kind === "listen" ? [section] : sections.filter(({ all }) => all.some(leads));
+  return [...new Set(entries.flatMap((one) => listensOf(one).map(({ port }) => port)))];
+}
+
+function backendsOf({ lines, all }: HaproxySection, ports: readonly number[]): SaidBackend[] {
   const silence = all.findLast(({ words }) => words[0] === "timeout" && words[1] === "server");
   return lines.flatMap(({ words, line }) => {
     const isFastCgi = words.some((word, at) => word === "proto" && words[at + 1] === "fcgi");
@@ -34,7 +45,16 @@ function backendsOf({ lines, all }: HaproxySection): SaidBackend[] {
     if (address === undefined) return [];
     const timeout = secondsOf(silence?.words[2], "ms");
     return [
-      { address, program: undefined, environment: {}, line, timeout, bodyLimit: undefined, url: undefined },
+      {
+        address,
+        program: undefined,
+        environment: {},
+        line,
+        timeout,
+        bodyLimit: undefined,
+        url: undefined,
+        site: ports.length === 0 ? undefined : { names: [], ports },
+      },
     ];
   });
 }

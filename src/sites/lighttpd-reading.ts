@@ -8,6 +8,8 @@ export function readLighttpd(text: string): Reading {
   const assignments = parseLighttpd(text);
   const say = (name: string): string | undefined =>
     textOf(assignments.findLast((one) => one.name === name)?.value);
+  const listens = listensOf(assignments, say);
+  const ports = listens.map(({ port }) => port);
   const kibibytes = Number(say("server.max-request-size") ?? 0);
   return {
     backends: backendsOf(assignments).map(({ words, line, key, conditions }) => {
@@ -22,10 +24,11 @@ export function readLighttpd(text: string): Reading {
         timeout: seconds > 0 ? seconds : undefined,
         bodyLimit: kibibytes > 0 ? kibibytes * 1024 : undefined,
         url: key.startsWith("/") ? key : undefined,
-        site: siteOf(conditions),
+        pattern: /^\.\w+$/.test(key) ? `\\${key}$` : undefined,
+        site: siteOf(conditions, ports),
       };
     }),
-    listens: listensOf(assignments, say),
+    listens,
     errorLogs: assignments.flatMap(({ name, value, line }) => {
       const path = name === "server.errorlog" || name === "server.breakagelog" ? textOf(value) : undefined;
       return path === undefined || /^(?:\||\/dev\/)/.test(path) ? [] : [{ path, line }];
@@ -45,11 +48,13 @@ function addressOf(words: ReadonlyMap<string, Value>): Address | undefined {
   return port > 0 ? { kind: "tcp", host, port } : undefined;
 }
 
-function siteOf(conditions: readonly Condition[]): SaidSite {
-  const said = (wanted: string): string[] =>
-    conditions.filter(({ what, operator }) => what === wanted && operator === "==").map(({ text }) => text);
+function siteOf(conditions: readonly Condition[], everywhere: readonly number[]): SaidSite {
+  const said = (wanted: string, by = "=="): string[] =>
+    conditions.filter(({ what, operator }) => what === wanted && operator === by).map(({ text }) => text);
   return {
-    names: said('HTTP["host"]'),
+    ...(conditions.length === 0 && { otherwiseAt: everywhere }),
+    expressions: said('HTTP["host"]', "=~"),
+    names: said('HTTP["host"]').map((text) => text.replace(/:\d+$/, "")),
     ports: said('SERVER["socket"]').flatMap((text) => /:(\d+)$/.exec(text)?.slice(1).map(Number) ?? []),
   };
 }

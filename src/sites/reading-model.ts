@@ -19,6 +19,12 @@ export interface SaidSite {
   /** Host names, without patterns. */
   readonly names: readonly string[];
   readonly ports: readonly number[];
+  /** Host names with an asterisk, as regular expressions. */
+  readonly patterns?: readonly string[];
+  /** Those that are regular expressions: the others go before. */
+  readonly expressions?: readonly string[];
+  /** The ports at which it takes what no other site does, as far as that is known. */
+  readonly otherwiseAt?: readonly number[];
 }
 
 /** Where requests go by FastCGI. */
@@ -38,6 +44,10 @@ export interface SaidBackend {
   readonly bodyLimit: number | undefined;
   /** Where visitors find it, as far as the configuration says: a URL path. */
   readonly url: string | undefined;
+  /** A regular expression of the URL paths that it is for, where the configuration has one in place of a path. */
+  readonly pattern?: string | undefined;
+  /** The first and the last line of the place that leads to it, as far as they are known. */
+  readonly block?: readonly [from: number, to: number] | undefined;
   /** The site that it belongs to; undefined: the configuration does not say. */
   readonly site?: SaidSite | undefined;
 }
@@ -50,6 +60,42 @@ export interface SaidListen {
   /** Host names, without patterns. */
   readonly names: readonly string[];
   readonly line: number;
+}
+
+/** `*.example.com`, `www.*`, as a regular expression. */
+export function patternOf(name: string): string {
+  return `^${name.replace(/[.+?^${}()|[\]\\]/g, "\\$&").replace(/\*/g, ".*")}$`;
+}
+
+/**
+ * Of sites with their listens, in their order, the ports at which each takes what no other does: the first, or the one
+ * that says so. Ports where some listen to one address only are not among them.
+ */
+export function otherwiseAt<T>(
+  sites: readonly {
+    readonly site: T;
+    readonly listens: readonly {
+      readonly host: string;
+      readonly port: number;
+      readonly isDefault?: boolean;
+    }[];
+  }[],
+): Map<T, number[]> {
+  const first = new Map<number, { site: T; isDefault: boolean }>();
+  const unsure = new Set<number>();
+  for (const { site, listens } of sites) {
+    for (const { host, port, isDefault = false } of listens) {
+      if (host !== "") unsure.add(port);
+      if (!first.has(port) || (isDefault && first.get(port)?.isDefault === false)) {
+        first.set(port, { site, isDefault });
+      }
+    }
+  }
+  const found = new Map<T, number[]>();
+  for (const [port, { site }] of first) {
+    if (!unsure.has(port)) found.set(site, [...(found.get(site) ?? []), port]);
+  }
+  return found;
 }
 
 /** The site of what listens there. */

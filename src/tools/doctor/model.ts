@@ -79,6 +79,10 @@ export interface BackendFact {
   readonly environment?: Readonly<Record<string, string>>;
   /** The URL path that it is for, as far as the configuration says one. */
   readonly path?: string;
+  /** The regular expression of URL paths that it is for, in place of a path. */
+  readonly pattern?: string;
+  /** The first and the last line of its place, in the text of the configuration. */
+  readonly block?: readonly [from: number, to: number];
   /** The site that it belongs to, as far as the configuration says. */
   readonly site?: SaidSite;
 }

@@ -27,9 +27,11 @@ export function programsOf({ application, webServers, trial }: Facts): ProgramOf
       return [{ written: program, path, user: server.user, place, searchPath, isStarted: true }];
     }),
   );
-  if (application?.path === undefined) return spawned;
+  // One .htaccess may be that of several sites.
+  const each = [...new Map(spawned.map((one) => [`${one.place} ${one.path}`, one])).values()];
+  if (application?.path === undefined) return each;
   const { path } = application;
-  const same = spawned.filter((one) => one.path === path || basename(one.path) === basename(path));
+  const same = each.filter((one) => one.path === path || basename(one.path) === basename(path));
   if (same.length > 0) return same;
   const isStarted = trial === undefined ? /\.f?cgi$/.test(path) : trial.command[0] === path;
   const searchPath = trial?.environment["PATH"] ?? BARE_PATH;

@@ -6,6 +6,7 @@ import { findConfigurationFile } from "../../config/load.ts";
 import { checkConfiguration } from "../../sites/index.ts";
 import type { Finding as SiteFinding } from "../../sites/model.ts";
 import { askFor } from "./answer.ts";
+import { isOfOthers } from "./concerned.ts";
 import { relevant } from "./log-checks.ts";
 import type { BackendFact, Check, Facts, Finding, Remedy, WebServerFact } from "./model.ts";
 import { placeOf } from "./places.ts";
@@ -130,6 +131,7 @@ function judged(facts: Facts, server: WebServerFact): Judged[] {
   return all.filter(({ finding, fact }) => {
     const at = fact.lines?.[finding.line - 1];
     if (at !== undefined && theirs.has(`${at.file}:${at.line}`)) return false;
+    if (fact === server && isOfOthers(server, finding)) return false;
     // A server without FastCGI, of which the .htaccess files have it.
     return more.length === 0 || fact !== server || !/^no-fastcgi/.test(finding.rule);
   });

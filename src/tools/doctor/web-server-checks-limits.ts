@@ -1,6 +1,7 @@
 /** Limits of web servers that requests have met, by what their logs say: the size of bodies, time, the size of heads. */
 import { checkConfiguration } from "../../sites/index.ts";
 import type { Finding as SiteFinding } from "../../sites/model.ts";
+import { isOfOthers } from "./concerned.ts";
 import { logsOf, relevant } from "./log-checks.ts";
 import { aboutOthers, shown, type Told, told } from "./log-reading.ts";
 import { tailOf } from "./log-tail.ts";
@@ -46,8 +47,8 @@ function linesAbout(facts: Facts, server: WebServerFact, file: string): { told: 
 
 function bodyRule(facts: Facts, server: WebServerFact): SiteFinding | undefined {
   try {
-    return checkConfiguration(server.server, server.text ?? "", expectedBy(facts)).find(({ rule }) =>
-      BODIES.test(rule),
+    return checkConfiguration(server.server, server.text ?? "", expectedBy(facts)).find(
+      (one) => BODIES.test(one.rule) && !isOfOthers(server, one),
     );
   } catch {
     return undefined; // no configuration that can be read

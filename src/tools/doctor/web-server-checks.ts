@@ -38,7 +38,7 @@ const readable: Check = {
         ];
       }
       if (server.backends.length === 0) return [];
-      const places = server.backends.map(({ place }) => place);
+      const places = [...new Set(server.backends.map(({ place }) => place))];
       const says = `${nameOf(server)} passes requests on by FastCGI`;
       return [{ id: "web-server.configuration", verdict: "good", says, evidence: places, remedy: [] }];
     });

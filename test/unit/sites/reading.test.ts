@@ -171,7 +171,7 @@ describe("the site of a backend", () => {
     ],
   ] as const)("%s: names without patterns, and ports", (server, text) => {
     const { backends } = readConfiguration(server, text);
-    expect(backends.map(({ address, site }) => [address, site])).toEqual([
+    expect(backends.map(({ address, site }) => [address, site])).toMatchObject([
       [
         { kind: "unix", path: "/a" },
         { names: ["a.org"], ports: [81] },
@@ -181,6 +181,42 @@ describe("the site of a backend", () => {
         { names: [], ports: [80] },
       ],
     ]);
+  });
+
+  it("has names with patterns, and may take what no other does", () => {
+    const block = (server: string, name: string): string =>
+      `server { ${server} location / { fastcgi_pass unix:/${name}; } }\n`;
+    const nginx = (text: string) =>
+      readConfiguration("nginx", `http {\n${text}}\n`).backends.map(({ site }) => site);
+    expect(nginx(block("server_name .a.org www.* ~^x\\d;", "a") + block("listen 80;", "b"))).toMatchObject([
+      {
+        names: [".a.org"],
+        patterns: ["^a\\.org$", "^.*\\.a\\.org$", "^www\\..*$"],
+        expressions: ["^x\\d"],
+        otherwiseAt: [80],
+      },
+      { otherwiseAt: [] },
+    ]);
+    const chosen = block("", "a") + block("listen 80 default_server;", "b");
+    expect(nginx(chosen)).toMatchObject([{ otherwiseAt: [] }, { otherwiseAt: [80] }]);
+    // One address only: which of both is asked depends on the visitor.
+    const apart = block("", "a") + block("listen 127.0.0.1:80;", "b");
+    expect(nginx(apart)).toMatchObject([{ otherwiseAt: [] }, { otherwiseAt: [] }]);
+    const apache =
+      "<VirtualHost *:80>\nServerAlias *.a.org\nProxyPass / unix:/a|fcgi://x/\n</VirtualHost>\n<VirtualHost *:80>\nProxyPass / unix:/b|fcgi://x/\n</VirtualHost>\n";
+    expect(readConfiguration("apache", apache).backends.map(({ site }) => site)).toMatchObject([
+      { patterns: ["^.*\\.a\\.org$"], otherwiseAt: [80] },
+      { otherwiseAt: [] },
+    ]);
+    const lighttpd =
+      'fastcgi.server = ( "/" => (( "socket" => "/a" )) )\n$HTTP["host"] =~ "^x" {\n fastcgi.server = ( ".php" => (( "socket" => "/b" )) )\n}\n';
+    expect(readConfiguration("lighttpd", lighttpd).backends).toMatchObject([
+      { site: { expressions: [], otherwiseAt: [80] } },
+      { site: { expressions: ["^x"] }, pattern: "\\.php$" },
+    ]);
+    const haproxy =
+      "frontend f\n  bind :81\n  default_backend b\nbackend b\n  server one unix@/app.sock proto fcgi\n";
+    expect(readConfiguration("haproxy", haproxy).backends).toMatchObject([{ site: { ports: [81] } }]);
   });
 
   it("is not known of what stands outside of all sites, nor where sites are elsewhere", () => {
@@ -209,21 +245,27 @@ Alias "/tools" "/srv/tools"
       program,
       url,
       line,
-      site,
+      site: site && { names: site.names, ports: site.ports },
       bodyLimit,
     }));
-  const site = { names: ["a.org", "www.a.org"], ports: [80, 443] };
+  const site = { names: ["a.org"], ports: [80] };
+  const secure = { names: ["www.a.org"], ports: [443] };
 
   it("are files of FastCGI, and those that requests are handed to", () => {
     const files = '<Files "x.fcgi">\n  SetHandler fcgid-script\n</Files>\nRewriteRule ^ x.fcgi [L]\n';
     const x = { program: "/srv/a/x.fcgi", url: "/", line: 2, site, bodyLimit: 5000 };
-    expect(read("/srv/a/.htaccess", files)).toEqual([x]);
-    expect(read("/srv/a/.htaccess", "RewriteRule ^(.*)$ y.fcgi/$1 [QSA,L]\n")).toEqual([
-      { ...x, program: "/srv/a/y.fcgi", line: 1 },
-    ]);
-    expect(read("/srv/a/.htaccess", "FallbackResource /bin/z.fcgi\n")).toEqual([
-      { ...x, program: "/srv/a/bin/z.fcgi", line: 1 },
-    ]);
+    // A site of another name may not be at the ports of this one.
+    const both = (one: object): object[] => [one, { ...one, site: secure }];
+    expect(read("/srv/a/.htaccess", files)).toEqual(both(x));
+    for (const target of ["y.fcgi/$1", "y.fcgi$1"]) {
+      const rule = `RewriteRule ^(.*)$ ${target} [QSA,L]\n`;
+      expect(read("/srv/a/.htaccess", rule)).toEqual(both({ ...x, program: "/srv/a/y.fcgi", line: 1 }));
+    }
+    expect(read("/srv/a/.htaccess", "FallbackResource /bin/z.fcgi\n")).toEqual(
+      both({ ...x, program: "/srv/a/bin/z.fcgi", line: 1 }),
+    );
+    const [tool] = read("/srv/tools/.htaccess", "RewriteRule ^ /tools/t.fcgi [L]\n");
+    expect(tool?.program).toBe("/srv/tools/t.fcgi");
   });
 
   it("are below the URL of their folder, and of any site where that is an alias of all", () => {

@@ -137,7 +137,7 @@ function backendOf(
   environment: Readonly<Record<string, string>> | undefined,
   folder: string,
 ): BackendFact {
-  const { address, program, timeout, bodyLimit, url, site } = said;
+  const { address, program, timeout, bodyLimit, url, pattern, block, site } = said;
   // Where it is found in the end; as it is written when there is no such file.
   const inside = address?.kind === "unix" && chroot !== undefined ? join(chroot, address.path) : undefined;
   return {
@@ -154,6 +154,8 @@ function backendOf(
     ...(bodyLimit === undefined ? {} : { bodyLimit }),
     ...(program === undefined ? {} : { environment: environmentFor(said, server, environment) }),
     ...(url === undefined ? {} : { path: url }),
+    ...(pattern === undefined ? {} : { pattern }),
+    ...(block === undefined ? {} : { block }),
     ...(site === undefined ? {} : { site }),
   };
 }

@@ -1,6 +1,6 @@
 /** Of several sites and web servers, those that a question is about. */
 import { describe, expect, it } from "vitest";
-import { ofApplication, ofUrl } from "../../../../src/tools/doctor/concerned.ts";
+import { isOfOthers, ofApplication, ofUrl } from "../../../../src/tools/doctor/concerned.ts";
 import type { ApplicationFact, BackendFact, WebServerFact } from "../../../../src/tools/doctor/model.ts";
 
 function backend(name: string, more: Partial<BackendFact> = {}): BackendFact {
@@ -60,8 +60,62 @@ describe("what answers at a URL", () => {
     expect(names(at("http://a.org/shop/x", sites))).toEqual([["shop", "php"]]);
     expect(names(at("http://a.org/shop", sites))).toEqual([["shop", "php"]]);
     expect(names(at("http://a.org/shopping", sites))).toEqual([["root", "php"]]);
-    expect(names(at("http://a.org/x", server(80, [shop, php])))).toEqual([["shop", "php"]]);
+    expect(names(at("http://a.org/x", server(80, [shop, php])))).toEqual([["php"]]);
+    expect(names(at("http://a.org/x", server(80, [shop])))).toEqual([["shop"]]);
+    const suffix = backend("suffix", { pattern: "\\.php$" });
+    expect(names(at("http://a.org/x", server(80, [root, suffix])))).toEqual([["root"]]);
+    expect(names(at("http://a.org/x.php", server(80, [root, suffix])))).toEqual([["root", "suffix"]]);
+    expect(names(at("http://a.org/", server(80, [shop, suffix])))).toEqual([["suffix"]]);
   });
+
+  it("is what holds in all sites, where its own has nothing nearer", () => {
+    const site = { names: ["a.org"], ports: [80] };
+    const own = backend("own", { site, path: "/php" });
+    const general = backend("general", { path: "/app" });
+    expect(names(at("http://a.org/app", server(80, [own, general])))).toEqual([["general"]]);
+    expect(names(at("http://a.org/php", server(80, [own, general])))).toEqual([["own"]]);
+    const snippet = backend("snippet");
+    expect(names(at("http://a.org/", server(80, [own, snippet])))).toEqual([["snippet"]]);
+  });
+
+  it("is the site whose pattern fits, or that takes what no other does", () => {
+    const exact = backend("exact", { site: { names: ["A.org"], ports: [80] } });
+    const star = backend("star", { site: { names: [], ports: [80], patterns: ["^.*\\.a\\.org$"] } });
+    const odd = backend("odd", { site: { names: [], ports: [80], expressions: ["^x\\d"] } });
+    const rest = backend("rest", { site: { names: ["r.org"], ports: [80], otherwiseAt: [80] } });
+    const all = server(80, [exact, star, odd, rest]);
+    const asked = ["a.org", "x1.a.org", "x1.org", "192.0.2.1"].map(
+      (host) => names(at(`http://${host}/`, all))[0],
+    );
+    expect(asked).toEqual([["exact"], ["star"], ["odd"], ["rest"]]);
+  });
+
+  it("is nothing where the site is known and hands nothing on; but that of HTTPS, and a server behind", () => {
+    const listen = (port: number, isTls = false): NonNullable<WebServerFact["listens"]>[number] => ({
+      host: "",
+      port,
+      isTls,
+      names: ["a.org"],
+      place: "nginx.conf:1",
+    });
+    const secure = backend("secure", { site: { names: ["a.org"], ports: [443] } });
+    const front = { ...server(80, [secure, b]), listens: [listen(80), listen(443, true)] };
+    expect(names(at("http://a.org/", front))).toEqual([["secure"]]);
+    const proxy = { ...server(80, [b]), listens: [listen(80)], text: "proxy_pass http://127.0.0.1:8080;" };
+    const found = at("http://a.org/", proxy, server(8080, [any]), server(9090, [a]));
+    expect([names(found), left(found)]).toEqual([
+      [[], ["any"]],
+      [["b"], []],
+    ]);
+  });
+});
+
+it("tells lines of other places by where these begin and end", () => {
+  const fact = {
+    ...server(80, [backend("a", { block: [10, 20] })]),
+    others: [backend("b", { block: [1, 30] }), backend("c", { block: [40, 50] })],
+  };
+  expect([15, 5, 45, 35].map((line) => isOfOthers(fact, { line }))).toEqual([false, true, true, false]);
 });
 
 describe("what leads to an application", () => {
