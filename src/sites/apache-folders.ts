@@ -76,8 +76,8 @@ function inFolder(path: string, { folder, url }: PublicFolder): string {
   return folder + (path.startsWith(`${url}/`) ? path.slice(url.length) : path);
 }
 
-/** The folder itself first. */
-function withParents(folder: string): string[] {
+/** The folder itself first, and without the root. */
+export function withParents(folder: string): string[] {
   const parts = folder.split("/");
   return parts.map((_, less) => parts.slice(0, parts.length - less).join("/")).filter((one) => one !== "");
 }

@@ -66,7 +66,9 @@ export function aboutOthers(
   lines: readonly LogLine[] = [],
 ): (line: string) => boolean {
   const isOurs = aboutOurs(server);
-  const names = either(namesOtherAddress(facts, server), namesOtherSite(server));
+  const namesAddress = namesOtherAddress(facts, server);
+  const namesSite = namesOtherSite(server);
+  const names: IsAbout = (line) => namesAddress(line) || namesSite(line);
   // A visitor may have been with both.
   const isAbout = withVisitors(names, lines);
   if (server.others === undefined || server.others.length === 0) return isAbout;
@@ -81,10 +83,6 @@ function withVisitors(names: IsAbout, lines: readonly LogLine[]): IsAbout {
 }
 
 type IsAbout = (line: string) => boolean;
-
-function either(one: IsAbout, other: IsAbout): IsAbout {
-  return (line) => one(line) || other(line);
-}
 
 function namesOtherAddress(facts: Facts, { backends }: WebServerFact): IsAbout {
   const ours = [

@@ -219,6 +219,37 @@ describe("the site of a backend", () => {
     expect(readConfiguration("haproxy", haproxy).backends).toMatchObject([{ site: { ports: [81] } }]);
   });
 
+  it("haproxy: the ports of the frontends that lead to it, also by a name that is made of the request", () => {
+    const ports = (rule: string): unknown =>
+      readConfiguration(
+        "haproxy",
+        `frontend f\n  bind :81\n  ${rule}\nfrontend g\n  bind :82\n  default_backend other\nbackend b\n  server one unix@/a proto fcgi\n`,
+      ).backends.map(({ site }) => site?.ports);
+    expect(ports("default_backend b")).toEqual([[81]]);
+    expect(ports("use_backend b if { path_beg /b }")).toEqual([[81]]);
+    expect(ports("use_backend %[req.hdr(host)]")).toEqual([[81]]);
+    expect(ports("default_backend other")).toEqual([undefined]);
+  });
+
+  it("caddy: the path of what is around a proxy", () => {
+    const { backends } = readConfiguration(
+      "caddy",
+      ":80 {\n\thandle_path /app/* {\n\t\treverse_proxy unix//a {\n\t\t\ttransport fastcgi\n\t\t}\n\t}\n\thandle {\n\t\treverse_proxy unix//b {\n\t\t\ttransport fastcgi\n\t\t}\n\t}\n}\n",
+    );
+    expect(backends.map(({ url }) => url)).toEqual(["/app/", undefined]);
+  });
+
+  it("lighttpd: a host name without its port; apache: the name of the whole server is no virtual host's", () => {
+    const lighttpd =
+      '$HTTP["host"] == "a.org:8080" {\n fastcgi.server = ( "/" => (( "socket" => "/a" )) )\n}\n';
+    expect(readConfiguration("lighttpd", lighttpd).backends[0]?.site?.names).toEqual(["a.org"]);
+    const apache = "Listen 80\nServerName whole.org\n<VirtualHost *:80>\nServerName a.org\n</VirtualHost>\n";
+    expect(readConfiguration("apache", apache).listens[0]?.names).toEqual(["a.org"]);
+    expect(readConfiguration("apache", "Listen 80\nServerName whole.org\n").listens[0]?.names).toEqual([
+      "whole.org",
+    ]);
+  });
+
   it("is not known of what stands outside of all sites, nor where sites are elsewhere", () => {
     const apache =
       'ProxyPass "/" "unix:/a|fcgi://x/"\n<VirtualHost *:80>\nServerName a.org\n</VirtualHost>\n';

@@ -1,6 +1,11 @@
 /** The `.htaccess` files of an Apache: in its document roots and the folders above them, and where aliases lead. */
 import { existsSync, readFileSync, statSync } from "node:fs";
-import { type FolderBackend, type FolderFile, readApacheFolders } from "../../../sites/apache-folders.ts";
+import {
+  type FolderBackend,
+  type FolderFile,
+  readApacheFolders,
+  withParents,
+} from "../../../sites/apache-folders.ts";
 import { type Directive, parseApache } from "../../../sites/apache-parse.ts";
 import type { Disk } from "./source-text.ts";
 
@@ -24,7 +29,7 @@ export function htaccessOf(text: string, disk: Disk): FolderFile[] {
     .filter((one) => one.name === "documentroot" || one.name === "alias")
     .map(({ args }) => args.at(-1) ?? "")
     .filter((path) => path.startsWith("/"))
-    .flatMap(withParents);
+    .flatMap((path) => withParents(path.replace(/\/+$/, "")).reverse());
   return [...new Set(folders)].flatMap((folder) => {
     const file = `${folder}/${name}`;
     try {
@@ -34,11 +39,6 @@ export function htaccessOf(text: string, disk: Disk): FolderFile[] {
       return []; // there is none, or not for us
     }
   });
-}
-
-function withParents(path: string): string[] {
-  const parts = path.replace(/\/+$/, "").split("/");
-  return parts.map((_, at) => parts.slice(0, at + 1).join("/")).filter((one) => one !== "");
 }
 
 /** The programs that they have Apache start. @param text the whole configuration */
