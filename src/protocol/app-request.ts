@@ -51,11 +51,6 @@ export class AppRequest {
   readonly keepConn: boolean;
   /** The parameters; empty before they are complete. */
   params: Params = NO_PARAMS;
-  /**
-   * Whether the end of the input is worth waiting for before the connection closes. False for an upgrade request
-   * without a body: its STDIN ends only with the connection.
-   */
-  awaitsInput = true;
   /** @internal */ state: number = PARAMS;
   /** @internal */ paramsText = "";
   /** @internal Since when its PARAMS are waited for, ms; 0 before anybody looked. */ waitingSince = 0;

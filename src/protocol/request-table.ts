@@ -111,7 +111,7 @@ export class RequestTable {
 }
 
 function isDraining(request: AppRequest): boolean {
-  return request.state === GONE && request.awaitsInput && !request.inputEnded;
+  return request.state === GONE && !request.inputEnded;
 }
 
 function isAnswered(request: AppRequest): boolean {
@@ -119,7 +119,7 @@ function isAnswered(request: AppRequest): boolean {
 }
 
 function isReceiving(request: AppRequest): boolean {
-  return request.awaitsInput && !request.inputEnded;
+  return !request.inputEnded;
 }
 
 function isInParams(request: AppRequest): boolean {

@@ -82,8 +82,7 @@ export class Exchange implements RequestSink, InputHost, Settling {
     this.#expected = request.role === Role.Authorizer ? -1 : (announcedLength(request.params) ?? -1);
     this.isUpgrade = this.#expected <= 0 && announcesUpgrade(request.params);
     if (this.isUpgrade) {
-      // lighttpd ends the STDIN of such a request only with the connection: it must not be waited for.
-      request.awaitsInput = false;
+      // lighttpd ends the STDIN of such a request only with the connection: the application must not wait for it.
       this.#expected = 0;
       this.stdin.end();
     }
@@ -138,7 +137,6 @@ export class Exchange implements RequestSink, InputHost, Settling {
     this.#isTunnel = true;
     this.stdin = new Input(this); // the one before has ended: there is no body
     this.#expected = -1;
-    this.#request.awaitsInput = true; // or our close would be a reset over what the client still says
     if (this.tally !== undefined) this.tally.head = head;
     this.watcher?.onEnded(this);
     this.watcher = this.#host.server.tunnels.add(this);
@@ -337,7 +335,7 @@ export class Exchange implements RequestSink, InputHost, Settling {
     let size = end - start;
     const expected = this.#expected;
     if (expected >= 0 && this.#received + size > expected) {
-      if (this.#received <= expected && this.#request.awaitsInput) {
+      if (this.#received <= expected && !this.isUpgrade) {
         this.log("warn", `the body is longer than CONTENT_LENGTH (${expected}): the rest is dropped`);
       }
       size = Math.max(0, expected - this.#received);

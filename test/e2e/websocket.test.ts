@@ -2,9 +2,11 @@
  * What becomes of tunnels when something happens (a reload, a crash, a stop), WebSockets by HTTP to the side listener
  * as docs/deploy shows it, and what clients get where neither is set up. What applications see is in test/compat.
  */
+import type { IncomingMessage, ServerResponse } from "node:http";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { makeSite, render } from "../support/deploy-docs.ts";
+import { servePostern } from "../support/e2e/served.ts";
 import { CLI, open, refused, serveApplication } from "../support/e2e/websocket-sites.ts";
 import { request } from "../support/http.ts";
 import { type CodeBlock, readDocuments } from "../support/markdown.ts";
@@ -178,6 +180,21 @@ describeWithCurrent("lighttpd", "a tunnel behind lighttpd", () => {
       },
       ["--workers", "0"],
     );
+  });
+
+  it("that is not opened ends with the answer: lighttpd closes the connection, as it does not end STDIN", async () => {
+    const ok = (_request: IncomingMessage, response: ServerResponse): void => void response.end("ok");
+    const served = await servePostern(ok, "unix", { lingerTimeoutMs: 3_600_000 });
+    const web = await startLighttpd({ application: served.address, isCurrent: true, upgrade: true });
+    try {
+      const { body } = await refused(`${web.url}/x`);
+      expect(body).toBe("ok");
+      await waitFor(() => served.server.stats.connections === 0);
+      expect(web.errorLog()).not.toMatch(/unexpected end-of-file/);
+    } finally {
+      await web.stop();
+      await served.close();
+    }
   });
 
   it("works as docs/deploy/lighttpd.md shows it, with the example", async () => {

@@ -24,8 +24,6 @@ export interface RecorderOptions {
   readonly limits?: Partial<AppLimits>;
   /** @default "never" */
   readonly answers?: Answers;
-  /** As for an upgrade request: the end of the input is not worth waiting for. */
-  readonly isUpgrade?: boolean;
 }
 
 const ROLES = ["", "responder", "authorizer", "filter"];
@@ -136,7 +134,6 @@ export class AppRecorder implements AppSink {
     const { id } = request;
     this.#add(`request ${id} ${ROLES[request.role]} ${request.keepConn ? "keep" : "close"}`);
     for (const [name, value] of request.params) this.#add(`param ${id} ${quoted(name)} = ${quoted(value)}`);
-    if (this.#options.isUpgrade) request.awaitsInput = false;
     this.#tell("request", request);
     if (this.#options.answers === "at once") this.answer(request);
     return {

@@ -79,11 +79,11 @@ function withoutComment(line: string): string {
 }
 
 function parseApp(text: string): RecorderOptions {
-  const match = /^(never answers|answers at once|answers at input end)(, upgrade)?$/.exec(text);
+  const match = /^(never answers|answers at once|answers at input end)$/.exec(text);
   if (match === null) throw new Error(`app "${text}"?`);
   const answers: Answers =
     match[1] === "never answers" ? "never" : (match[1]!.slice("answers ".length) as Answers);
-  return { answers, isUpgrade: match[2] !== undefined };
+  return { answers };
 }
 
 function parseLimits(text: string): Partial<AppLimits> {

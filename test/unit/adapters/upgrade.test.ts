@@ -454,6 +454,8 @@ describe("an upgrade that is refused", () => {
     expect(answer.head).toMatch(/X-A: b/);
     expect(answer.head).not.toMatch(/transfer-encoding/i);
     expect(answer.body.toString()).toBe(body);
+    await wire.end();
+    wire.destroy(); // as lighttpd does at END_REQUEST
     await server.gone();
   });
 
@@ -507,6 +509,8 @@ describe("an upgrade that is refused", () => {
     const wire = await server.connect();
     wire.send(request());
     expect((await wire.answer()).head).toMatch(new RegExp(`^Status: ${status} `));
+    await wire.end();
+    wire.destroy();
     await server.gone();
     expect(server.log.text.filter((line) => line.startsWith("error"))).toHaveLength(status === 500 ? 1 : 0);
   });

@@ -507,7 +507,7 @@ describe("what a connection says of itself", () => {
     expect(machine.app.isAnswering).toBe(false);
   });
 
-  it("is receiving input until that of every request has ended, upgrades aside", () => {
+  it("is receiving input until that of every request has ended", () => {
     const machine = recorder({}, begun(1), begun(3));
     expect(machine.app.requests.isReceivingInput).toBe(true);
     machine.answer(machine.requests.get(1)!);
@@ -515,7 +515,6 @@ describe("what a connection says of itself", () => {
     expect(machine.app.requests.isReceivingInput).toBe(true);
     machine.feed([stdinRecords(1)]);
     expect(machine.app.requests.isReceivingInput).toBe(false);
-    expect(recorder({ isUpgrade: true }, begun()).app.requests.isReceivingInput).toBe(false);
   });
 });
 
@@ -542,12 +541,6 @@ describe("a connection that is told to finish", () => {
     expect([machine.app.isFinished, machine.app.awaitsInput]).toEqual([true, true]);
     machine.feed([stdinRecords(1, "rest")]);
     expect(machine.app.awaitsInput).toBe(false);
-  });
-
-  it("does not await the input of an upgrade", () => {
-    const machine = recorder({ answers: "at once", isUpgrade: true }, begun());
-    machine.app.finish();
-    expect([machine.app.isFinished, machine.app.awaitsInput]).toEqual([true, false]);
   });
 });
 

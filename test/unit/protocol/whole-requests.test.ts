@@ -161,7 +161,6 @@ describe("where the bytes of a conversation are cut", () => {
     { answers: "never" },
     { answers: "at once" },
     { answers: "at input end" },
-    { answers: "at once", isUpgrade: true },
     { readsOn: true },
   ];
 

@@ -412,6 +412,21 @@ describe("deadlines", () => {
     await server.gone();
   });
 
+  it("the end of STDIN that comes after the answer is taken, also of an upgrade that was not one", async () => {
+    // Apache writes it on its own: it answers 503 when it cannot, though the whole answer is there.
+    for (const upgrade of [{}, { HTTP_UPGRADE: "foo/2" }]) {
+      await using server = await startServer(ok);
+      const wire = await server.connect();
+      wire.send(beginRecord(1), paramsRecords(1, { ...PLAIN_GET, ...upgrade }));
+      expect((await wire.answer()).body.toString()).toBe("ok");
+      await wire.end();
+      wire.socket.on("error", () => {});
+      const failed = await new Promise((done) => wire.socket.write(stdinRecords(1), done));
+      expect(failed ?? undefined).toBeUndefined(); // no EPIPE
+      await server.gone();
+    }
+  });
+
   it("no more than maxDrainBytes of a body nobody reads are taken after the answer", async () => {
     await using server = await startServer(ok, { maxDrainBytes: 100_000 });
     const wire = await server.connect();
