@@ -74,6 +74,8 @@ LINGER_TIMEOUT = 30.0
 #: While draining, or when there are more than threads, a connection without a request is closed after a silence of this
 #: length, seconds: closing it at once would cross the next request, and nobody repeats a POST.
 LAST_REQUEST = 1.0
+#: How long a process that is told to end waits for a last request, seconds.
+LULL = 0.1
 STATUS_TIMEOUT = 2.0
 #: A worker whose threads are all busy for this long says so, seconds.
 FULL_FOR = 0.05
@@ -2114,15 +2116,28 @@ class Server:
         for fd in list(self.listeners):
             self._watch.forget(fd)
 
-    def accept_the_last(self):
-        """What waits in the queue of a socket that nobody else has open is lost when it closes."""
-        for listener in self.listeners.values():
+    def accept_the_last(self, close, waits):
+        """What waits in the queue of a socket that nobody else has open is lost when it closes.
+
+        What comes in the last moment is lost all the same. So it is closed while a request is here: mod_fcgid gives a
+        process one at a time. With none open the next is waited for, a little. See docs/adr/0024.
+        """
+        listeners = list(self.listeners.values())
+        if waits and not self.open:
+            poll = select.poll()
+            for listener in listeners:
+                poll.register(listener, select.POLLIN)
+            poll.poll(LULL * 1000)
+        taken = []
+        for listener in listeners:
             while True:
                 try:
-                    sock, address = listener.accept()
+                    taken.append(listener.accept())
                 except OSError:
                     break
-                self.adopt(sock, address, None)
+        close()
+        for sock, address in taken:
+            self.adopt(sock, address, None)
 
     @property
     def is_drained(self):
@@ -3105,7 +3120,9 @@ class WSGIServer(Host):
             except OSError:
                 pass
         # mod_fcgid gives each process a socket of its own, so nobody else would take what waits in its queue.
-        self.server.accept_the_last()
+        self.server.accept_the_last(self._close, waits=self.bind_address is None)
+
+    def _close(self):
         for listener in self.server.listeners.values():
             listener.close()
         if self.bind_address is None:

@@ -16,6 +16,7 @@ import type { Handler } from "./exchange.ts";
 import { HandleWire, type Peer, peerOf } from "./handle-wire.ts";
 import type { ServerHooks, ServerLoad } from "./hooks.ts";
 import { Idlest } from "./idlest.ts";
+import { LastLook } from "./last-look.ts";
 import { type Listener, type ListenerSink, openListeners } from "./listener.ts";
 import { type ResolvedOptions, resolveOptions, type ServerOptions } from "./options.ts";
 import type { StreamHandle } from "./stream-internals.ts";
@@ -23,10 +24,6 @@ import { StreamWire } from "./stream-wire.ts";
 import { Tunnels } from "./tunnels.ts";
 import type { Wire } from "./wire.ts";
 
-/** A server that closes accepts what comes until a turn of the event loop has brought nothing, but no longer than this, ms. */
-const LAST_LOOK_MS = 2000;
-/** A turn that took longer has worked on something, while which connections may have come, ms. */
-const QUIET_TURN_MS = 0.1;
 const ACCEPT_LOG_MS = 10000; // the same accept error is logged at most this often
 
 /** Counters of a server since it was made. */
@@ -65,7 +62,7 @@ export class Server implements ConnectionHost, AdmissionHost, ListenerSink {
   #resolveClosed!: () => void;
   #deadline: NodeJS.Timeout | undefined = undefined;
   #leaving: NodeJS.Timeout | undefined = undefined; // drainSoon() was called, close() not yet
-  #lastLook: NodeJS.Immediate | undefined = undefined; // draining, and still accepting what waits
+  #lastLook: LastLook | undefined = undefined; // draining, and still accepting what waits
   #freshConnections = 0;
   #acceptedConnections = 0;
   #acceptedRequests = 0;
@@ -224,8 +221,7 @@ export class Server implements ConnectionHost, AdmissionHost, ListenerSink {
   }
 
   #serve(wire: Wire, peer: string): void {
-    const isLast = this.#lastLook !== undefined;
-    if (this.#isClosing() && !isLast) {
+    if (this.#isClosing() && this.#lastLook === undefined) {
       wire.destroy();
       return;
     }
@@ -245,7 +241,10 @@ export class Server implements ConnectionHost, AdmissionHost, ListenerSink {
     this.admission?.onAccepted();
     this.#connections.add(connection);
     if (full) this.#overloaded.add(connection);
-    if (isLast) connection.drain();
+    if (this.#lastLook !== undefined) {
+      connection.drain();
+      this.#lastLook.hold(wire);
+    }
     this.#clock.start();
   }
 
@@ -343,36 +342,26 @@ export class Server implements ConnectionHost, AdmissionHost, ListenerSink {
     return this.#state === "draining" || this.#state === "closed";
   }
 
-  /**
-   * What waits in the queue of a socket that nobody else has open is lost when it closes. So it is closed just after the
-   * event loop has looked, and found nothing: then the queue is empty.
-   */
   #acceptTheLast(): void {
-    const until = performance.now() + LAST_LOOK_MS;
     for (const listener of this.#listeners) {
       listener.hide();
       listener.setAccepting(true);
     }
-    const look = (seen: number, since: number): void => {
-      this.#lastLook = setImmediate(() => {
-        const now = performance.now();
-        const isQuiet = this.#acceptedConnections === seen && now - since < QUIET_TURN_MS;
-        if (seen < 0 || (!isQuiet && now < until)) {
-          look(this.#acceptedConnections, now);
-          return;
-        }
+    this.#lastLook = new LastLook({
+      accepted: () => this.#acceptedConnections,
+      close: () => {
         this.#closeListeners();
         this.#onIdle();
-      });
-    };
-    look(-1, 0); // this turn may have looked for connections before: it does not count
+      },
+    });
+    this.#lastLook.begin(this.isSpawned && this.stats.openRequests === 0);
   }
 
   #closeListeners(): void {
-    clearImmediate(this.#lastLook);
-    this.#lastLook = undefined;
     for (const listener of this.#listeners) listener.close();
     this.#listeners = [];
+    this.#lastLook?.end();
+    this.#lastLook = undefined;
   }
 
   #finish(): void {

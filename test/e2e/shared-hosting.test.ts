@@ -233,6 +233,8 @@ describeWithServer(["apache", "apache-fcgid"], "shared hosting", () => {
 
   it("loads new code on the command that was printed", () => loadsNewCode(makeHome()));
 
+  it("loses no request to that command", () => losesNoRequest(makeHome()));
+
   describeWithServer("python", "with an application in Python", () => {
     const python = (folder = ""): Promise<Home> =>
       makeHomeOf("shop:app", "shop.py", folder, ["--", "--python", PYTHON]);
@@ -253,6 +255,8 @@ describeWithServer(["apache", "apache-fcgid"], "shared hosting", () => {
 
     it("loads new code on the command that was printed", () => loadsNewCode(python()));
 
+    it("loses no request to that command", () => losesNoRequest(python()));
+
     it("tells the host's log why it does not start", async () => {
       const home = await python();
       writeFileSync(home.app, "import nowhere_to_be_found\n");
@@ -266,6 +270,31 @@ describeWithServer(["apache", "apache-fcgid"], "shared hosting", () => {
     });
   });
 
+  /** The printed command ends the processes of whoever types it; here they are the web server's. */
+  const reloadOf = ({ steps }: Home): string => (steps.get("reload") ?? "").replace(' -u "$(id -un)"', "");
+
+  /** A visitor asks all the time, and each process is ended after its first answers. */
+  async function losesNoRequest(made: Promise<Home>): Promise<void> {
+    const home = await made;
+    // One process at a time: one that is only starting cannot hear a signal yet. Its end is noticed within a second.
+    const directives = "FcgidMaxProcessesPerClass 1\nFcgidZombieScanInterval 1\nFcgidErrorScanInterval 1";
+    await onHost(home, { directives }, async (web) => {
+      const pids = new Set<number>();
+      let isEnding = false;
+      while (pids.size <= 6) {
+        const { pid } = await told(web, "/");
+        if (pids.has(pid)) {
+          if (isEnding) continue;
+          isEnding = true;
+          void run("/bin/sh", ["-c", reloadOf(home)]).then(() => {
+            isEnding = false;
+          });
+        }
+        pids.add(pid);
+      }
+    });
+  }
+
   async function loadsNewCode(made: Promise<Home>): Promise<void> {
     const home = await made;
     await onHost(home, {}, async (web) => {
@@ -277,10 +306,7 @@ describeWithServer(["apache", "apache-fcgid"], "shared hosting", () => {
         .replace('"mount": mount', '"mount": "new"');
       expect(changed).not.toBe(source);
       writeFileSync(home.app, changed);
-      const reload = home.steps.get("reload") ?? "";
-      // The printed command ends the processes of whoever types it; here they are the web server's.
-      const command = reload.replace(' -u "$(id -un)"', "");
-      expect(await run("/bin/sh", ["-c", command])).toMatchObject({ code: 0, stderr: "" });
+      expect(await run("/bin/sh", ["-c", reloadOf(home)])).toMatchObject({ code: 0, stderr: "" });
       await waitFor(async () => (await told(web, "/")).mount === "new", {
         ...READY,
         what: "the new code",

@@ -2,6 +2,8 @@
 import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { LastLook } from "../../../src/server/last-look.ts";
+import type { Wire as ServerWire } from "../../../src/server/wire.ts";
 import { isListening } from "../../support/ports.ts";
 import { type Running, start } from "../../support/process.ts";
 import { canLaunch, compileSources, launch } from "../../support/spawned.ts";
@@ -102,5 +104,65 @@ describe.skipIf(!canLaunch)("a process that is told to end", () => {
     await one.waitForLine(/the same signal again: still draining signal=SIGTERM openRequests=1/);
     one.signal("SIGINT");
     expect(await one.exited).toEqual({ code: 1, signal: null });
+  });
+});
+
+describe("the last look", () => {
+  /** A server with no connection, and a way to give it one. */
+  function looked(): { look: LastLook; events: string[]; accept: () => void } {
+    const events: string[] = [];
+    let accepted = 0;
+    const wire = { pause: () => events.push("pause"), resume: () => events.push("resume") };
+    const look = new LastLook({
+      accepted: () => accepted,
+      close: () => {
+        events.push("close");
+        look.end();
+      },
+    });
+    const accept = (): void => {
+      accepted++;
+      look.hold(wire as unknown as ServerWire);
+    };
+    return { look, events, accept };
+  }
+
+  it("reads what it takes when the sockets are closed, and not before", async () => {
+    const { look, events, accept } = looked();
+    look.begin(false);
+    accept();
+    accept();
+    await waitFor(() => events.includes("resume"));
+    expect(events).toEqual(["pause", "pause", "close", "resume", "resume"]);
+  });
+
+  it("ends with the next request where it waits for one", async () => {
+    const { look, events, accept } = looked();
+    look.begin(true);
+    await new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+    expect(events).toEqual([]);
+    accept();
+    await waitFor(() => events.includes("resume"));
+    expect(events).toEqual(["pause", "close", "resume"]);
+  });
+
+  it("ends without one that does not come", async () => {
+    const { look, events } = looked();
+    look.begin(true);
+    await waitFor(() => events.length > 0);
+    expect(events).toEqual(["close"]);
+  });
+
+  it("goes on while connections come, and does not hold them for long", async () => {
+    const { look, events, accept } = looked();
+    look.begin(false);
+    const more = (): void => {
+      if (events.includes("resume")) return;
+      accept();
+      setImmediate(more);
+    };
+    more();
+    await waitFor(() => events.includes("close"));
+    expect(events.indexOf("resume")).toBeLessThan(events.indexOf("close"));
   });
 });
