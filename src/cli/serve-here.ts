@@ -123,6 +123,7 @@ export async function serveHere(
   if (isClosed) void all.close();
   const patienceMs = application.listens ? pool.drainTimeoutMs || LONGEST_PATIENCE_MS : 0;
   drainOnSignals(all, { patienceMs, isSpawned: server.isSpawned });
+  guard?.passSignalOn();
   await all.closed;
   application.close();
 }

@@ -1,7 +1,8 @@
 /**
  * What would end the process while it loads an application, and leave a visitor who waits without a word: an error that
  * nobody catches, `process.exit()`, an await that nothing will ever settle, or one that takes too long. Here each of them
- * is a failure to start, like any other, so that it can be answered. For programs that a web server has started.
+ * is a failure to start, like any other, so that it can be answered; and a signal waits until then. For programs that a
+ * web server has started.
  */
 import { SettingError } from "../base/errors.ts";
 import { oneLine } from "../base/text.ts";
@@ -17,6 +18,19 @@ export class BootGuard {
   #timer: NodeJS.Timeout | undefined = undefined;
   #undo: (() => void) | undefined = undefined;
   #lastLine = "";
+  #signal: NodeJS.Signals | undefined = undefined; // came meanwhile
+
+  /** From now on SIGTERM waits for {@link passSignalOn}: mod_fcgid has started this process for a visitor who waits. */
+  holdSignal(): void {
+    process.on("SIGTERM", this.#onSignal);
+  }
+
+  /** Whoever has waited will be answered: a signal that came meanwhile counts now. Not before somebody listens to it. */
+  passSignalOn(): void {
+    process.off("SIGTERM", this.#onSignal);
+    if (this.#signal !== undefined) process.emit(this.#signal, this.#signal);
+    this.#signal = undefined;
+  }
 
   /**
    * From now on until {@link release}.
@@ -50,6 +64,10 @@ export class BootGuard {
     process.off("uncaughtException", this.#onUncaught);
     process.off("beforeExit", this.#onIdle);
   }
+
+  readonly #onSignal = (signal: NodeJS.Signals): void => {
+    this.#signal = signal;
+  };
 
   #onExit(code: number | string | null | undefined): never {
     // The usual way to say that a variable of the environment is missing: print it, and go.

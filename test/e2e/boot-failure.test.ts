@@ -142,6 +142,25 @@ describe("an application on descriptor 0 that", () => {
     });
   }
 
+  it("is told to end while it is loaded answers first whoever waits", LONG, async () => {
+    const folder = makeFolder(
+      `import { existsSync } from "node:fs";
+      console.error("loading");
+      while (!existsSync("go")) await new Promise((resolve) => setTimeout(resolve, 20));
+      export default (req, res) => res.end("served");`,
+    );
+    const address = join(folder, "app.sock");
+    const program = launch(`${CLI} serve app.mjs`, { address, cwd: folder, env: { PATH: "/usr/bin:/bin" } });
+    await program.waitForLine(/loading/, PATIENT);
+    const waiting = ask(`unix:${address}`);
+    program.signal("SIGTERM");
+    program.signal("SIGTERM"); // mod_fcgid repeats it
+    writeFileSync(join(folder, "go"), "");
+    expect((await waiting).text).toBe("served");
+    await program.waitForLine(/draining signal=SIGTERM/, PATIENT);
+    expect(await program.exited).toEqual({ code: 0, signal: null });
+  });
+
   it("fails shows a developer on this machine the whole error, and nobody else", LONG, async () => {
     const folder = makeFolder("throw new Error('for the developer');\n");
     const address = join(folder, "app.sock");

@@ -52,6 +52,7 @@ async function serveSpawned(file: string | undefined, flags: Flags): Promise<voi
   // At once: what is printed would be taken for the answer.
   const stdout = isCgi ? claimStdout() : undefined;
   const guard = new BootGuard();
+  if (!isCgi) guard.holdSignal();
   try {
     await serveOne(file, flags, stdout, guard);
   } catch (error) {
