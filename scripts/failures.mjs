@@ -2,6 +2,8 @@
 import { relative } from "node:path";
 import { root } from "./steps.mjs";
 
+/** What Vitest puts in the place of a message when a test takes too long. */
+const TOO_LONG = "Error: STACK_TRACE_ERROR";
 /** Of a message, as much as says what was expected; the whole of it stands above, where the test ran. */
 const LINES = 4;
 const WIDEST = 300;
@@ -20,7 +22,15 @@ export function failureLines(report) {
     });
 }
 
+/** @returns some lines for each error that belongs to no test, and that may be why another waited in vain */
+export function strayLines(errors) {
+  return errors.flatMap((error) => told("an error outside of any test", error));
+}
+
 function told(name, message) {
-  const lines = message.split("\n").filter((line) => line.trim() !== "");
+  const lines = message
+    .replace(TOO_LONG, "the time of the test was over")
+    .split("\n")
+    .filter((line) => line.trim() !== "");
   return [`failed: ${name}`, ...lines.slice(0, LINES).map((line) => `  ${line.slice(0, WIDEST)}`)];
 }

@@ -9,6 +9,9 @@ import { root } from "./steps.mjs";
 /** The report of the last `npm test`. */
 export const REPORT = join(root, "node_modules", ".cache", "postern", "report.json");
 
+/** What was thrown outside of any test in it, as JSON: an array of strings. */
+export const STRAY_ERRORS = join(root, "node_modules", ".cache", "postern", "stray-errors.json");
+
 /** @returns the report of a run: that of the last `npm test`, or the file that is named on the command line */
 export function readReport(path = process.argv[2] ?? REPORT) {
   return JSON.parse(readFileSync(path, "utf8"));

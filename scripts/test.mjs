@@ -4,14 +4,15 @@
  * With arguments it is the quick way to run some tests: dependencies, build, those tests.
  */
 import { rmSync } from "node:fs";
+import { join } from "node:path";
 import { lines, tally } from "./compatibility.mjs";
 import { currentServers } from "./current-servers.mjs";
-import { failureLines } from "./failures.mjs";
+import { failureLines, strayLines } from "./failures.mjs";
 import { projects } from "./projects.mjs";
 import { publishedTests } from "./published-tests.mjs";
-import { REPORT, readReport } from "./report.mjs";
+import { REPORT, readReport, STRAY_ERRORS } from "./report.mjs";
 import { matrixLines, tallySites } from "./server-matrix.mjs";
-import { build, dependencies, loudly, main, StepError, staticChecks, step, tool } from "./steps.mjs";
+import { build, dependencies, loudly, main, root, StepError, staticChecks, step, tool } from "./steps.mjs";
 import { webServers } from "./web-servers.mjs";
 import { zooLines } from "./zoo.mjs";
 
@@ -47,36 +48,40 @@ await main(async () => {
 });
 
 async function vitest() {
-  rmSync(REPORT, { force: true });
-  const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${REPORT}`];
+  for (const file of [REPORT, STRAY_ERRORS]) rmSync(file, { force: true });
+  const own = `--reporter=${join(root, "scripts", "stray-errors.mjs")}`;
+  const reporters = ["--reporter=default", own, "--reporter=json", `--outputFile.json=${REPORT}`];
   const code = await loudly(process.execPath, [tool("vitest"), "run", ...reporters, ...args]);
-  return { code, ...outcomeOf(REPORT) };
+  return { code, ...outcomeOf() };
 }
 
-function outcomeOf(report) {
+function outcomeOf() {
   let results;
+  let stray;
   try {
-    results = readReport(report);
+    results = readReport(REPORT);
+    stray = readReport(STRAY_ERRORS);
   } catch {
     return { count: "0 passed, 1 failed", tables: [] }; // Vitest itself did not get as far as a report, and said why.
   }
   return {
-    count: countOf(results),
+    count: countOf(results, stray),
     tables: [
       ...lines(tally(results)),
       ...matrixLines(tallySites(results)),
       ...zooLines(results),
       ...failureLines(results),
+      ...strayLines(stray),
     ],
   };
 }
 
-function countOf(results) {
+function countOf(results, stray) {
   // A file that cannot be loaded, or fails in a hook, has no failed test to count, and is a failure none the less.
   const failedFiles = results.testResults.filter(
     (file) => file.status === "failed" && file.assertionResults.every((test) => test.status !== "failed"),
   ).length;
   const skipped = results.numPendingTests + results.numTodoTests;
-  const count = `${results.numPassedTests} passed, ${results.numFailedTests + failedFiles} failed`;
+  const count = `${results.numPassedTests} passed, ${results.numFailedTests + failedFiles + stray.length} failed`;
   return skipped > 0 ? `${count}, ${skipped} skipped` : count;
 }

@@ -6,7 +6,6 @@ import { renderStatus } from "../../src/status/render.ts";
 import { built } from "../support/e2e/built.ts";
 import {
   deploy,
-  isAlive,
   outcome,
   PATIENT,
   serveApp,
@@ -14,6 +13,7 @@ import {
   stopManagers,
   untilGone,
 } from "../support/e2e/supervised.ts";
+import { isAlive } from "../support/proc.ts";
 import { temporaryFolder } from "../support/temp.ts";
 import { waitFor, waitForFileLine } from "../support/wait.ts";
 

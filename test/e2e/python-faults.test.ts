@@ -10,7 +10,6 @@ import { ClientPool } from "../../src/client/index.ts";
 import { built } from "../support/e2e/built.ts";
 import {
   get,
-  isAlive,
   type Managed,
   outcome,
   PATIENT,
@@ -19,6 +18,7 @@ import {
   untilGone,
 } from "../support/e2e/supervised.ts";
 import { repositoryRoot } from "../support/paths.ts";
+import { isAlive } from "../support/proc.ts";
 import { type Running, run, start } from "../support/process.ts";
 import { ask, PYTHON, PYTHON_FOLDER } from "../support/python/python.ts";
 import {

@@ -18,7 +18,6 @@ import { underLoad, describe as why } from "../support/e2e/load.ts";
 import {
   CLI,
   get,
-  isAlive,
   type Managed,
   outcome,
   PATIENT,
@@ -28,6 +27,7 @@ import {
   untilGone,
 } from "../support/e2e/supervised.ts";
 import { repositoryRoot } from "../support/paths.ts";
+import { isAlive } from "../support/proc.ts";
 import { run } from "../support/process.ts";
 import { PYTHON } from "../support/python/python.ts";
 import { TYPE } from "../support/records.ts";

@@ -1,6 +1,7 @@
 /** Once per test run: the folder everything temporary goes into, and at the end the search for orphans. */
 import { existsSync, readdirSync, readFileSync, readlinkSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import { isOver, statFields } from "./proc.ts";
 import { makeRunFolder } from "./temp.ts";
 import { waitFor } from "./wait.ts";
 
@@ -40,8 +41,9 @@ function orphans(folder: string): { pid: number; text: string }[] {
     const pid = Number(entry);
     if (!pid || pid === process.pid) continue;
     try {
-      const [state, parent, session] = statOf(pid);
-      if (state === "Z") continue;
+      const fields = statFields(pid);
+      if (isOver(fields)) continue;
+      const [parent, session] = [Number(fields[1]), Number(fields[3])];
       const command = readFileSync(`/proc/${pid}/cmdline`, "latin1").replaceAll("\0", " ").trim();
       const isOurs = sessions.has(session) || command.includes(folder) || environmentOf(pid).includes(folder);
       // The runner's own workers and their helpers carry the environment too.
@@ -55,13 +57,6 @@ function orphans(folder: string): { pid: number; text: string }[] {
   return found;
 }
 
-function statOf(pid: number | "self"): [state: string, parent: number, session: number] {
-  const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
-  // The name in parentheses may itself hold spaces and parentheses.
-  const [state = "", parent, , session] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  return [state, Number(parent), Number(session)];
-}
-
 function killIfThere(pid: number): void {
   try {
     process.kill(pid, "SIGKILL");
@@ -71,7 +66,7 @@ function killIfThere(pid: number): void {
 }
 
 function ownSession(): number {
-  return statOf("self")[2];
+  return Number(statFields("self")[3]);
 }
 
 function environmentOf(pid: number): string {

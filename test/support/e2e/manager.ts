@@ -7,6 +7,7 @@ import { request } from "node:http";
 import { join } from "node:path";
 import type { ManagerSnapshot, PoolSnapshot, WorkerSnapshot } from "../../../src/status/snapshot.ts";
 import { repositoryRoot } from "../paths.ts";
+import { isOver, statFields } from "../proc.ts";
 import { type Exit, type Finished, type Running, run, start } from "../process.ts";
 import { temporaryFolder } from "../temp.ts";
 import { type WaitOptions, waitFor, within } from "../wait.ts";
@@ -246,9 +247,8 @@ async function marked(folder: string): Promise<Relative[]> {
 
 function identify(pid: number): Relative | undefined {
   try {
-    const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
-    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    if (fields[0] === "Z") return undefined;
+    const fields = statFields(pid);
+    if (isOver(fields)) return undefined;
     const command = readFileSync(`/proc/${pid}/cmdline`, "latin1").replaceAll("\0", " ").slice(0, 200);
     return { pid, text: `${fields[19]} ${command}` };
   } catch {

@@ -5,11 +5,11 @@
 import { chmodSync, cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { repositoryRoot } from "../paths.ts";
+import { isAlive } from "../proc.ts";
 import { temporaryFolder } from "../temp.ts";
 import { waitFor } from "../wait.ts";
 import { built, programPath } from "./built.ts";
 import { loadApplication } from "./load.ts";
-import { isAlive } from "./supervised.ts";
 
 /** Until anything of a started program has happened, on a machine that does much else at the time. */
 export const PATIENT: { readonly timeoutMs: number } = { timeoutMs: 30_000 };

@@ -5,6 +5,7 @@ import { askControl } from "../../../src/cli/control-client.ts";
 import { FastCGIClient } from "../../../src/client/index.ts";
 import type { ManagerSnapshot, PoolSnapshot, WorkerSnapshot } from "../../../src/status/snapshot.ts";
 import { repositoryRoot } from "../paths.ts";
+import { isAlive, statFields } from "../proc.ts";
 import { type Finished, type Running, run, type StartOptions, start } from "../process.ts";
 import { temporaryFolder } from "../temp.ts";
 import { type WaitOptions, waitFor } from "../wait.ts";
@@ -194,23 +195,13 @@ export async function stopManagers(): Promise<void> {
   for (const pid of pids) if (isAlive(pid)) process.kill(pid, "SIGKILL");
 }
 
-/** Whether a process is there and has not ended. */
-export function isAlive(pid: number): boolean {
-  try {
-    return !/^\d+ \(.*\) Z/s.test(readFileSync(`/proc/${pid}/stat`, "latin1"));
-  } catch {
-    return false;
-  }
-}
-
 /** Every process that this one has started, and so on. */
 export function descendantsOf(pid: number): number[] {
   const children = new Map<number, number[]>();
   for (const entry of readdirSync("/proc")) {
     if (!/^\d+$/.test(entry)) continue;
     try {
-      const stat = readFileSync(`/proc/${entry}/stat`, "latin1");
-      const [, parent] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+      const [, parent] = statFields(Number(entry));
       children.set(Number(parent), [...(children.get(Number(parent)) ?? []), Number(entry)]);
     } catch {
       // Gone meanwhile.

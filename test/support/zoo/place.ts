@@ -20,6 +20,7 @@ import { built } from "../e2e/built.ts";
 import { type RequestOptions, request } from "../http.ts";
 import { repositoryRoot } from "../paths.ts";
 import { isListening } from "../ports.ts";
+import { isAlive } from "../proc.ts";
 import { type Running, type StartOptions, start } from "../process.ts";
 import { temporaryFolder } from "../temp.ts";
 import { waitFor } from "../wait.ts";
@@ -102,7 +103,7 @@ export async function makePlace(): Promise<Place> {
     async killPrograms() {
       const pids = programsIn(folder);
       for (const pid of pids) signal(pid);
-      await waitFor(() => pids.every((pid) => !isAlive(pid)), { ...PATIENT, what: "the programs to end" });
+      await waitFor(() => !pids.some(isAlive), { ...PATIENT, what: "the programs to end" });
     },
     async [Symbol.asyncDispose]() {
       for (const end of ends.reverse()) await end();
@@ -117,16 +118,6 @@ function signal(pid: number): void {
     process.kill(pid, "SIGKILL");
   } catch {
     // It ended meanwhile.
-  }
-}
-
-/** Not a zombie either, which only waits for its parent to look. */
-function isAlive(pid: number): boolean {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
-    return !stat.slice(stat.lastIndexOf(")") + 2).startsWith("Z");
-  } catch {
-    return false;
   }
 }
 

@@ -1,4 +1,5 @@
 /** Breakages between web server and socket: paths, permissions, and who is at the other end. */
+import { once } from "node:events";
 import { chmodSync, existsSync, mkdirSync, readFileSync, unlinkSync } from "node:fs";
 import { createServer } from "node:http";
 import type { Server, Socket } from "node:net";
@@ -325,7 +326,7 @@ async function listenUntilEnd(place: Place, server: Server, port: number): Promi
     peers.add(peer);
     peer.once("close", () => peers.delete(peer));
   });
-  await new Promise<void>((resolve) => void server.listen(port, "127.0.0.1", resolve));
+  await once(server.listen(port, "127.0.0.1"), "listening");
   const end = async (): Promise<void> => {
     const closed = new Promise<void>((resolve) => void server.close(() => resolve()));
     for (const peer of peers) peer.destroy();

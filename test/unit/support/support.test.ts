@@ -1,9 +1,11 @@
+import { once } from "node:events";
 import { existsSync } from "node:fs";
 import net from "node:net";
 import { describe, expect, it } from "vitest";
 import { describeCaptures, listCaptures } from "../../support/captures.ts";
 import { feedEveryWay, feedings } from "../../support/feed.ts";
 import { connectHttp, request } from "../../support/http.ts";
+import { isAlive } from "../../support/proc.ts";
 import { run, start } from "../../support/process.ts";
 import {
   abortRecord,
@@ -137,6 +139,25 @@ describe("process", () => {
         return true;
       }
     });
+  });
+});
+
+describe("isAlive", () => {
+  it("says no of a killed process only when its port is free", async () => {
+    const program = `const server = require("node:net").createServer();
+      server.listen(0, "127.0.0.1", () => console.log(process.pid, server.address().port));`;
+    // The shell becomes a program that takes no notice of its child's end: it stays a zombie.
+    const line = `"${process.execPath}" -e '${program}' & exec sleep 60`;
+    for (let time = 0; time < 5; time++) {
+      await using parent = start("/bin/sh", ["-c", line]);
+      const [, pid, port] = await parent.waitForLine(/^(\d+) (\d+)$/);
+      process.kill(Number(pid), "SIGKILL");
+      await waitFor(() => !isAlive(Number(pid)), { what: "the end of the process" });
+      const next = net.createServer();
+      next.listen(Number(port), "127.0.0.1");
+      await once(next, "listening");
+      next.close();
+    }
   });
 });
 
