@@ -9,6 +9,7 @@ export type FailureCause =
   | "not-fastcgi"
   | "died"
   | "died-answering"
+  | "hung-up"
   | "silent"
   | "not-a-head"
   | "bad-status"
@@ -79,6 +80,11 @@ export const EXPLANATIONS: Readonly<Record<FailureCause, Explanation>> = {
   "died-answering": {
     means: "the process ended, or was killed, in the middle of an answer",
     remedy: "its own log says why",
+  },
+  "hung-up": {
+    means: "who listens there closed the connection while the request was still being sent",
+    remedy:
+      "its own log says why: it ended, or refuses this web server; or it is an HTTP server, and no FastCGI application",
   },
   silent: {
     means: "the application did not answer in time",

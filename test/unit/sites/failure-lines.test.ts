@@ -50,6 +50,13 @@ describe("a line of a log", () => {
       "[proxy_fcgi:error] (70007)The timeout specified has expired: [client] AH01075: Error dispatching request to : (polling)",
       "silent",
     ],
+    [
+      "apache",
+      "[proxy_fcgi:error] (32)Broken pipe: [client 127.0.0.1:1] AH01075: Error dispatching request to : (sending empty stdin)",
+      "hung-up",
+    ],
+    ["caddy", '"msg":"write unix @->/run/app.sock: write: broken pipe"', "hung-up"],
+    ["nginx", "*7 writev() failed (32: Broken pipe) while sending request to upstream", "hung-up"],
     ["apache", "[proxy_fcgi:error] AH01068: Got bogus version 83", "not-fastcgi"],
     ["apache", "AH01074: Failed writing Environment to 127.0.0.1:", "sent-too-early"],
     ["apache", "[cgi:error] End of script output before headers: app.fcgi", "died"],
