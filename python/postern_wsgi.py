@@ -1161,6 +1161,7 @@ class Connection:
     __slots__ = (
         "server", "sock", "fd", "state", "buf", "pos", "request_id", "keep_conn", "blob", "blob_bytes", "error",
         "stdin_left", "padding_left", "stdin_ended", "skip", "is_watched", "is_used", "since", "peer", "exchange",
+        "claim", "is_nginxs", "is_asked",
     )
 
     def __init__(self, server, sock, peer):
@@ -1184,6 +1185,9 @@ class Connection:
         self.since = time.monotonic()  # when bytes last came, or lingering began
         self.peer = peer
         self.exchange = None
+        self.claim = threading.Lock()  # of the thread in whose hands it is
+        self.is_nginxs = False  # who keeps it
+        self.is_asked = False  # to leave, since its last request
 
     # Output
 
@@ -1226,6 +1230,21 @@ class Connection:
             self.sock.send(b"".join(parts), socket.MSG_DONTWAIT)
         except OSError as error:
             raise Disconnected("nobody reads the answer (%s)" % error.strerror) from None
+
+    def ask_to_leave(self):
+        """For the main thread: asks nginx to close it, as src/server/farewell.ts does. Returns whether it was asked."""
+        if not self.is_nginxs or self.is_asked or not self.claim.acquire(False):
+            return False
+        try:
+            if self.state != IDLE or self.buf:
+                return False
+            self.is_asked = True
+            self.send_at_once([HEADER.pack(1, STDERR, 1, 0, 0, 0)])
+            return True
+        except Disconnected:
+            return False
+        finally:
+            self.claim.release()
 
     def may_keep(self, can_be_told):
         return self.server.may_keep(can_be_told)
@@ -1736,6 +1755,10 @@ class Server:
     # One connection
 
     def _serve(self, connection, slot):
+        with connection.claim:
+            self._serve_claimed(connection, slot)
+
+    def _serve_claimed(self, connection, slot):
         try:
             # A fresh connection usually has its request with it already.
             while True:
@@ -1864,6 +1887,8 @@ class Server:
             connection.stdin_left = connection.padding_left = 0
             connection.stdin_ended = True
             connection.since = time.monotonic()
+            connection.is_nginxs = exchange.software.startswith("nginx")
+            connection.is_asked = False
             connection.state = IDLE  # now check() looks at it
             if connection.pos == len(connection.buf):
                 connection.buf = b""
@@ -2064,6 +2089,9 @@ class Server:
             else:
                 continue
             if silent >= limit:
+                if limit == LAST_REQUEST and connection.ask_to_leave():
+                    surplus -= 1
+                    continue
                 # Not closed here: whoever waits for it wakes, finds its end, and closes it.
                 try:
                     if limit == LAST_REQUEST and connection.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT):
@@ -2115,6 +2143,8 @@ class Server:
         self.is_draining = True
         for fd in list(self.listeners):
             self._watch.forget(fd)
+        for connection in list(self.connections.values()):
+            connection.ask_to_leave()
 
     def accept_the_last(self, close, waits):
         """What waits in the queue of a socket that nobody else has open is lost when it closes.

@@ -24,6 +24,7 @@ import { sniff } from "../protocol/sniff.ts";
 import type { Admission } from "./admission.ts";
 import { Exchange, type ExchangeHost, type Handler } from "./exchange.ts";
 import type { ServerOf } from "./exchange-host.ts";
+import { askToLeave, isFromNginx, leave, type Silent, writeGoodbye } from "./farewell.ts";
 import { Gate, type GateHost } from "./gate.ts";
 import type { ResolvedOptions } from "./options.ts";
 import { type FlushCallback, Output, type OutputHost } from "./output.ts";
@@ -34,7 +35,6 @@ import {
   refusalStatus,
   startAtOnce,
   tooManyConnections,
-  writeGoodbye,
 } from "./refusals.ts";
 import { keep, type Wire, type WireSink } from "./wire.ts";
 
@@ -52,6 +52,8 @@ export interface ConnectionHost extends ServerOf<Exchange> {
   readonly limits: AppLimits;
   /** Milliseconds, updated about once a second: good enough for deadlines, free to read. */
   readonly now: number;
+  /** The same, to the millisecond: a silence that is to last a second begins here. */
+  readonly exactNow: number;
   /** Whether new requests are answered 503 because there are too many connections. */
   isOverloaded(connection: Connection): boolean;
   /** The first bytes have come. */
@@ -64,10 +66,10 @@ const LAST_REQUEST_MS = 1000;
 /** How long a peer that does not speak FastCGI may go on sending after it was told so, ms. */
 const NOT_FASTCGI_LINGER_MS = 1000;
 
-export class Connection implements WireSink, OutputHost, GateHost, AppSink, ExchangeHost {
+export class Connection implements WireSink, OutputHost, GateHost, AppSink, ExchangeHost, Silent {
   readonly #wire: Wire;
   readonly #peer: string;
-  readonly #output: Output;
+  readonly output: Output;
   readonly #gate: Gate;
   readonly app: AppConnection;
   readonly server: ConnectionHost;
@@ -77,7 +79,9 @@ export class Connection implements WireSink, OutputHost, GateHost, AppSink, Exch
   #isLate: boolean; // it may have waited so long that the web server has given up
   #isReceiving = false; // inside app.receive: it is followed by a flush
   #isFinished = false;
-  /** When bytes last came, in ms of the server's clock. Changed here only. */
+  isNginxs = false;
+  askedAt = -1;
+  /** When bytes last came, or it was told to end, in ms of the server's clock. */
   lastReceive: number;
   #lingerUntil = 0;
   #lingerBytes = 0;
@@ -90,10 +94,10 @@ export class Connection implements WireSink, OutputHost, GateHost, AppSink, Exch
     this.#peer = peer;
     this.server = host;
     this.options = host.options;
-    this.#output = new Output(wire, host.slabs, this);
+    this.output = new Output(wire, host.slabs, this);
     this.#gate = new Gate(wire, this);
     this.lastReceive = host.now;
-    this.app = new AppConnection(this, this.#output.writer, host.limits);
+    this.app = new AppConnection(this, this.output.writer, host.limits);
     wire.open(this);
   }
 
@@ -103,18 +107,20 @@ export class Connection implements WireSink, OutputHost, GateHost, AppSink, Exch
   }
 
   /**
-   * Ends with its next answer, or after a second of silence: closing at once would cross the next request. With POST
-   * behind nginx 12 to 15 of 700 were lost that way, and this way none of 75,000.
+   * Ends with its next answer, or after a second of silence, and nginx is asked to close it: closing at once would cross
+   * the next request. With POST behind nginx 12 to 15 of 700 were lost that way.
    */
   drain(): void {
     this.#isDraining = true;
+    this.lastReceive = this.server.exactNow;
     if (this.app.openRequests > 0) this.app.finish();
+    else if (!this.#isFinished) askToLeave(this);
   }
 
   /** Closes at once; open requests are aborted. */
   destroy(reason: string): void {
-    if (this.app.isAnswering) breakOff(this.app, this.#output);
-    else this.#output.flush();
+    if (this.app.isAnswering) breakOff(this.app, this.output);
+    else this.output.flush();
     this.#lose(new Error(reason));
   }
 
@@ -125,7 +131,7 @@ export class Connection implements WireSink, OutputHost, GateHost, AppSink, Exch
     if (this.#lingerUntil > 0 && now >= this.#lingerUntil) {
       this.destroy("the rest of the body did not arrive in time");
     } else if (this.#isDraining && silentMs > LAST_REQUEST_MS && this.app.openRequests === 0) {
-      this.#closeIfStillSilent("no request came while draining");
+      leave(this, "no request came while draining");
     } else if (
       recordTimeoutMs > 0 &&
       silentMs >= recordTimeoutMs &&
@@ -136,7 +142,7 @@ export class Connection implements WireSink, OutputHost, GateHost, AppSink, Exch
     } else if (recordTimeoutMs > 0 && silentMs >= recordTimeoutMs && this.isFresh) {
       this.destroy("nothing was sent");
     } else if (idleTimeoutMs > 0 && silentMs >= idleTimeoutMs && this.isIdle) {
-      this.#closeIfStillSilent("idle for too long");
+      leave(this, "idle for too long");
     }
     if (recordTimeoutMs > 0 && this.app.openRequests > 0) this.#checkParams(now, recordTimeoutMs);
     // A connection with one request has no siblings that wait.
@@ -145,18 +151,11 @@ export class Connection implements WireSink, OutputHost, GateHost, AppSink, Exch
     }
   }
 
-  /** Timers come before what has arrived is read: the next request may be there, and nobody repeats a POST. */
-  #closeIfStillSilent(reason: string): void {
-    const { questions } = this.app;
-    setImmediate(() => {
-      if (!this.app.isPartial && this.app.questions === questions) this.destroy(reason);
-    });
-  }
-
   // AppSink
 
   onRequest(request: AppRequest): RequestSink {
     if (this.#isDraining) this.app.finish();
+    if (request.keepConn && this.app.servedRequests === 0) this.isNginxs = isFromNginx(request.params);
     const exchange = new Exchange(this, request);
     if (this.server.isOverloaded(this)) {
       this.#logRefusal(503, `more than ${this.options.maxConnections} connections`, request);
@@ -180,24 +179,24 @@ export class Connection implements WireSink, OutputHost, GateHost, AppSink, Exch
   // ExchangeHost, OutputHost, GateHost
 
   get isCongested(): boolean {
-    return this.#output.isCongested;
+    return this.output.isCongested;
   }
 
   get backlogBytes(): number {
-    return this.#output.backlogBytes;
+    return this.output.backlogBytes;
   }
 
   scheduleFlush(): void {
-    this.#output.schedule(this.#isReceiving);
+    this.output.schedule(this.#isReceiving);
   }
 
   flushAnswer(): void {
     if (this.#isReceiving || this.app.multiplexes) this.scheduleFlush();
-    else this.#output.flush();
+    else this.output.flush();
   }
 
   afterFlush(callback: FlushCallback): void {
-    this.#output.afterFlush(callback);
+    this.output.afterFlush(callback);
   }
 
   own(chunk: Buffer, start: number, end: number): Buffer {
@@ -205,11 +204,11 @@ export class Connection implements WireSink, OutputHost, GateHost, AppSink, Exch
   }
 
   onDrain(): void {
-    this.#output.flush();
+    this.output.flush();
   }
 
   onFlushed(): void {
-    if (this.#gate.isClogged) this.#gate.onTaken(this.#output.backlogBytes);
+    if (this.#gate.isClogged) this.#gate.onTaken(this.output.backlogBytes);
     this.#finishIfDone();
   }
 
@@ -222,12 +221,12 @@ export class Connection implements WireSink, OutputHost, GateHost, AppSink, Exch
   }
 
   sayGoodbye({ params }: Exchange): void {
-    writeGoodbye(this.#output.writer, params);
+    writeGoodbye(this.output.writer, params);
   }
 
   cut(reason: string): void {
     this.#log("debug", `connection cut: ${reason}`);
-    if (!breakOff(this.app, this.#output)) {
+    if (!breakOff(this.app, this.output)) {
       this.#lose(new Error(reason));
       return;
     }
@@ -236,7 +235,7 @@ export class Connection implements WireSink, OutputHost, GateHost, AppSink, Exch
     this.#isFinished = true;
     this.#abortAll(new Error(reason));
     if (isReceivingInput) this.#linger();
-    this.#output.end(!isReceivingInput);
+    this.output.end(!isReceivingInput);
     this.#gate.open();
   }
 
@@ -256,8 +255,8 @@ export class Connection implements WireSink, OutputHost, GateHost, AppSink, Exch
       return;
     }
     this.#isReceiving = false;
-    this.#output.endTurn();
-    if (this.app.questions !== questions && !this.#isFinished) this.#gate.onAsked(this.#output.backlogBytes);
+    this.output.endTurn();
+    if (this.app.questions !== questions && !this.#isFinished) this.#gate.onAsked(this.output.backlogBytes);
   }
 
   /** Looks at the first bytes: whoever does not speak FastCGI is named in the log and sent away. */
@@ -322,8 +321,8 @@ export class Connection implements WireSink, OutputHost, GateHost, AppSink, Exch
     } else {
       this.#log("error", "a bug in Postern: connection closed", { error });
     }
-    if (this.app.isAnswering) breakOff(this.app, this.#output);
-    else this.#output.flush();
+    if (this.app.isAnswering) breakOff(this.app, this.output);
+    else this.output.flush();
     this.#lose(error instanceof Error ? error : new Error(String(error)));
   }
 
@@ -350,15 +349,15 @@ export class Connection implements WireSink, OutputHost, GateHost, AppSink, Exch
   // The end
 
   #finishIfDone(): void {
-    if (!this.app.isFinished || !this.#output.isEmpty) return;
+    if (!this.app.isFinished || !this.output.isEmpty) return;
     // Padding counts as input: it may still be on its way when everything it follows has been answered.
     const isLast = !this.app.awaitsInput && !this.app.isPartial;
     const wasFinished = this.#isFinished;
     this.#isFinished = true;
-    if (isLast) this.#output.end(true);
+    if (isLast) this.output.end(true);
     else if (!wasFinished) {
       this.#linger();
-      this.#output.end(false);
+      this.output.end(false);
       this.#gate.open();
     }
   }
@@ -380,12 +379,12 @@ export class Connection implements WireSink, OutputHost, GateHost, AppSink, Exch
       const message = `the connection was lost: ${cause.message}`;
       this.app.lose(new RemoteProtocolError("ERR_POSTERN_ABORTED", message, "connection", { cause }));
     }
-    this.#output.callBack(cause);
+    this.output.callBack(cause);
   }
 
   onClose(): void {
     // An error costs more than all the rest of a connection, and as a rule nobody is left to hear of it.
-    if (this.app.requests.size > 0 || this.#output.isAwaited) this.#abortAll(new Error("it was closed"));
+    if (this.app.requests.size > 0 || this.output.isAwaited) this.#abortAll(new Error("it was closed"));
     this.server.onConnectionEnd(this);
   }
 

@@ -3,9 +3,7 @@ import { RemoteProtocolError } from "../base/errors.ts";
 import { errorPage } from "../cgi/error-page.ts";
 import type { AppConnection } from "../protocol/app-connection.ts";
 import type { AppRequest } from "../protocol/app-request.ts";
-import type { Params } from "../protocol/params.ts";
-import type { RecordWriter } from "../protocol/record-writer.ts";
-import { MANAGEMENT_ID, ProtocolStatus, RecordType } from "../protocol/records.ts";
+import { ProtocolStatus } from "../protocol/records.ts";
 import { requestStart, watch } from "./events.ts";
 import type { Exchange, Handler } from "./exchange.ts";
 import type { Output } from "./output.ts";
@@ -33,15 +31,6 @@ export function answerPage(
   app.writeHead(request, page.head);
   app.writeText(request, page.body, "utf8");
   app.end(request, 0, protocolStatus);
-}
-
-/**
- * Says behind an answer that the connection will close, in the same write. nginx keeps a connection only when nothing
- * follows END_REQUEST. When it does keep one that is being closed, its next request is lost: a POST becomes a 502.
- */
-export function writeGoodbye(writer: RecordWriter, params: Params): void {
-  if (params.get("SERVER_SOFTWARE")?.startsWith("nginx") !== true) return;
-  writer.endStream(RecordType.GetValuesResult, MANAGEMENT_ID); // empty: what else an application may say for no request
 }
 
 /**

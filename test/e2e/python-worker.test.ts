@@ -36,7 +36,7 @@ import { waitFor, waitForFileLine } from "../support/wait.ts";
 import { describeWithServer } from "../support/web-servers/available.ts";
 import { startNginx } from "../support/web-servers/nginx.ts";
 import { serverUser } from "../support/web-servers/web-server.ts";
-import { connectWire, type Wire } from "../support/wire.ts";
+import { connectWire, isQuestion, type Wire } from "../support/wire.ts";
 
 beforeAll(built);
 afterEach(stopManagers);
@@ -235,6 +235,24 @@ def app(environ, start_response):
     expect(await open.answer).toBe(`200 waited in ${open.pid}`);
     expect(await managed.process.exited).toEqual({ code: 0, signal: null });
     expect(isAlive(open.pid)).toBe(false);
+  });
+
+  it("asks nginx on a stop to close what it keeps, and answers a request that crosses the question", async () => {
+    const managed = await serve(deploy());
+    const path = managed.address.slice("unix:".length);
+    const params = { SERVER_SOFTWARE: "nginx/1.30.6" };
+    const [kept, other] = [await connectWire({ path }), await connectWire({ path })];
+    await kept.request({ keepConn: true, params }).answer();
+    await other.request({ keepConn: true, params: { SERVER_SOFTWARE: "Apache/2.4.71" } }).answer();
+    managed.process.signal("SIGTERM");
+    await kept.until(() => kept.records.some(isQuestion), "the question");
+    expect((await kept.request({ id: 2, keepConn: true, params }).answer(2)).head).toMatch(/^Status: 200/);
+    await kept.end();
+    await other.end();
+    expect(await managed.process.exited).toEqual({ code: 0, signal: null });
+    expect(kept.records.filter(isQuestion)).toHaveLength(1);
+    expect(other.records.some(isQuestion)).toBe(false);
+    for (const wire of [kept, other]) wire.destroy();
   });
 
   it("is replaced after maxRequests, and when it asks to leave, without a lost request", async () => {

@@ -155,6 +155,11 @@ export class Wire {
   }
 }
 
+/** The empty STDERR that makes nginx close a connection it keeps. */
+export function isQuestion({ id, type, content }: TestRecord): boolean {
+  return id === 1 && type === TYPE.STDERR && content.length === 0;
+}
+
 export interface TestServer {
   readonly server: Server;
   readonly path: string;
