@@ -418,8 +418,12 @@ describeWithServer(["apache", "apache-fcgid"], "an .htaccess of one's own", () =
     writeFileSync(program, text);
     chmodSync(program, 0o755);
     await onHost(home, {}, async (web) => {
-      expect((await request(`${web.origin}/x`, READY)).status).toBe(500);
-      await web.waitForErrorLog(/End of script output before headers/);
+      // mod_fcgid says nothing when the program is gone before it was sent the request.
+      const isSaid = async (): Promise<boolean> => {
+        expect((await request(`${web.origin}/x`, READY)).status, web.errorLog()).toBe(500);
+        return /End of script output before headers/.test(web.errorLog());
+      };
+      await waitFor(isSaid, { what: "the reason in Apache's log", evidence: web.errorLog, ...READY });
     });
   });
 });
