@@ -1756,7 +1756,10 @@ class Server:
 
     def _serve(self, connection, slot):
         with connection.claim:
-            self._serve_claimed(connection, slot)
+            lives_on = self._serve_claimed(connection, slot)
+        # Without the lock, for which the thread that wakes next would wait.
+        if lives_on:
+            self._watch_connection(connection)
 
     def _serve_claimed(self, connection, slot):
         try:
@@ -1766,25 +1769,24 @@ class Server:
                 if connection.state != LINGER:
                     connection.since = time.monotonic()
                 if not connection.receive():
-                    break
+                    return True
                 while True:
                     request_id = connection.next_request()
                     if not request_id:
                         break
                     connection.is_used = True
                     if not self._request(connection, slot):
-                        return
+                        return False
                     if not connection.buf:
                         break
                 if connection.state == IDLE and connection.pos == len(connection.buf):
-                    break
+                    return True
         except Disconnected:
             self._close(connection)
-            return
+            return False
         except Exception:  # a mistake of ours
             self._close(connection)
             raise
-        self._watch_connection(connection)
 
     def _watch_connection(self, connection):
         connection.is_watched = True  # first: another thread may wake, and close it
