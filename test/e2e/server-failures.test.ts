@@ -159,19 +159,19 @@ async function expectFailure(
   failure: Failure,
   path: string,
 ): Promise<void> {
-  const from = web.errorLog().length;
+  const said = web.errorLogFromNow();
   const { outcome, text } = await ask(web, path);
   task.meta.observed = String(outcome);
   task.meta.version = web.version;
-  expect(outcome, `${text.slice(0, 300)}\n${web.errorLog().slice(from)}`).toBe(failure.outcome);
+  expect(outcome, `${text.slice(0, 300)}\n${said()}`).toBe(failure.outcome);
   if (failure.lines.length === 0) return;
   const { server, cause, lines } = failure;
   const isSaid = (line: string): boolean =>
     lines.some((one) => linePattern(one).test(line)) ||
     (MAY_HANG_UP.has(cause) && explainLogLine(server, line)?.cause === "hung-up");
-  await waitFor(() => web.errorLog().slice(from).split("\n").some(isSaid), {
+  await waitFor(() => said().split("\n").some(isSaid), {
     what: `${lines.join(" or ")} in the error log of ${web.name}`,
-    evidence: () => web.errorLog().slice(from),
+    evidence: said,
   });
 }
 

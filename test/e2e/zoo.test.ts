@@ -43,13 +43,13 @@ describe("a broken deployment: the doctor names the cause first, and what it pri
       await using place = await makePlace();
       const patient = await animal.live(place);
       await untilSeen(patient, 200, () => "");
-      const before = patient.errorLog().length;
+      const said = patient.errorLogFromNow();
       await patient.fall();
       await untilSeen(patient, sick, () => "");
 
       const { code, findings, text } = await consult(place, patient.doctor());
       const [first] = findings;
-      const line = tellingLine(server, patient.errorLog().slice(before), place.folder);
+      const line = tellingLine(server, said(), place.folder);
       const finding =
         first === undefined ? "nothing" : `${first.id}: ${first.says.replaceAll(place.folder, "…")}`;
       const row = { name, server, saw: String(sick), line, finding };

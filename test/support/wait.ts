@@ -41,7 +41,7 @@ export async function waitFor<T>(
   }
 }
 
-/** Waits until a file holds `pattern`; `fromOffset` skips what was in it before. */
+/** Waits until a file holds `pattern`; `fromOffset` skips the characters that were in it before. */
 export function waitForFileLine(
   path: string,
   pattern: RegExp,

@@ -43,6 +43,8 @@ export interface WebServer {
   readonly process: Running;
   /** The error log so far, and whatever the program printed. */
   errorLog(): string;
+  /** What {@link errorLog} says after this moment: the log and the printed text each from where they are now. */
+  errorLogFromNow(): () => string;
   /** Waits until the error log matches. */
   waitForErrorLog(pattern: RegExp, timeoutMs?: number): Promise<RegExpExecArray>;
   /** The configuration read again, without losing a connection; settles when the new workers are there. */
@@ -137,10 +139,8 @@ export async function startWebServer(recipe: Recipe): Promise<WebServer> {
 
 function describeServer(recipe: Recipe, folder: string, port: number, running: Running): WebServer {
   const logFile = join(folder, ERROR_LOG);
-  const errorLog = (): string => {
-    const log = existsSync(logFile) ? readFileSync(logFile, "utf8") : "";
-    return log + running.output();
-  };
+  const written = (): string => (existsSync(logFile) ? readFileSync(logFile, "utf8") : "");
+  const errorLog = (): string => written() + running.output();
   const readyCount = (): number => errorLog().match(new RegExp(recipe.readyLine, "g"))?.length ?? 0;
   const origin = `http://127.0.0.1:${port}`;
   return {
@@ -152,6 +152,11 @@ function describeServer(recipe: Recipe, folder: string, port: number, running: R
     folder,
     process: running,
     errorLog,
+    errorLogFromNow() {
+      // Both grow: a position in the two together would move with what is printed meanwhile.
+      const [lines, printed] = [written().length, running.output().length];
+      return () => written().slice(lines) + running.output().slice(printed);
+    },
     waitForErrorLog: (pattern, timeoutMs = 5000) =>
       waitFor(() => pattern.exec(errorLog()), {
         timeoutMs,

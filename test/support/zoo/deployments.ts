@@ -35,6 +35,7 @@ export interface Served {
   readonly flags: readonly string[];
   visit(): Promise<Sight>;
   errorLog(): string;
+  errorLogFromNow(): () => string;
   /** Writes Postern's configuration anew. */
   configure(settings?: string, bind?: string): void;
   /** Ends the application, and starts it again; settles when it listens, or has given up. */
@@ -103,6 +104,7 @@ export async function served(place: Place, server: Startable, options: ServedOpt
     flags: ["--server", server, "--config-file", file],
     visit: () => look(`${web.url}/`),
     errorLog: web.errorLog,
+    errorLogFromNow: web.errorLogFromNow,
     configure,
     restart,
     async kill() {
@@ -144,6 +146,7 @@ export interface Spawned {
   readonly flags: readonly string[];
   visit(): Promise<Sight>;
   errorLog(): string;
+  errorLogFromNow(): () => string;
   /** Ends its processes, so that the next visitor gets new ones. */
   startAnew(): Promise<void>;
 }
@@ -195,6 +198,7 @@ export async function spawned(
     // mod_fcgid tries again for seconds before it says that a program does not start.
     visit: () => look(`${web.url}/`, { timeoutMs: 20_000 }),
     errorLog: web.errorLog,
+    errorLogFromNow: web.errorLogFromNow,
     async startAnew() {
       // mod_fcgid looks for a while at processes that it did not end itself.
       if (server === "apache") await web.reload();
@@ -205,13 +209,14 @@ export async function spawned(
 
 /** The patient of a deployment. */
 export function patient(
-  of: { visit(): Promise<Sight>; errorLog(): string; readonly flags: readonly string[] },
+  of: Pick<Patient, "visit" | "errorLog" | "errorLogFromNow"> & { readonly flags: readonly string[] },
   fall: () => unknown,
   more: Partial<Patient> = {},
 ): Patient {
   return {
     visit: of.visit,
     errorLog: of.errorLog,
+    errorLogFromNow: of.errorLogFromNow,
     doctor: () => of.flags,
     async fall() {
       await fall();

@@ -17,6 +17,8 @@ export interface Patient {
   visit(): Promise<Sight>;
   /** Of the web server. */
   errorLog(): string;
+  /** What the log says after this moment. */
+  errorLogFromNow(): () => string;
   /** Breaks it. */
   fall(): Promise<void>;
   /** What stands behind `postern doctor`; asked once it is broken. */
