@@ -8,9 +8,10 @@ import { expect, it } from "vitest";
 import type { Application } from "../../src/index.ts";
 import { behindGenerated, describeSite } from "../support/e2e/generated-sites.ts";
 import { gate } from "../support/e2e/served.ts";
-import { connectHttp, request } from "../support/http.ts";
+import { connectHttp, type HttpAnswer, type RequestOptions, request } from "../support/http.ts";
 import { isThorough } from "../support/thorough.ts";
 import { waitFor } from "../support/wait.ts";
+import type { WebServer } from "../support/web-servers/web-server.ts";
 
 const MULTIPLEXED = { isKeptAlive: true, isMultiplexed: true } as const;
 
@@ -102,11 +103,51 @@ function ask(origin: string, agent: http.Agent, count: number, leaves: boolean):
   });
 }
 
+/** Visitors who ask at once. */
+interface Crowd {
+  /** What each was answered; rejects when one was not. */
+  readonly answers: Promise<HttpAnswer[]>;
+  /** What the first to be answered was. */
+  readonly first: Promise<HttpAnswer>;
+  /** Settles when HAProxy has logged as its own each 500 after which a visitor came again: none was Postern's. */
+  refusalsAreLogged(): Promise<unknown>;
+}
+
+/** HAProxy 2.6 answers 500 itself to some when many come at once (docs/deploy/haproxy.md): those come again. */
+function crowd(
+  web: WebServer,
+  release: "system" | "current",
+  paths: readonly string[],
+  options: RequestOptions = {},
+): Crowd {
+  let again = 0;
+  const ask = async (path: string): Promise<HttpAnswer> => {
+    const answer = await request(`${web.url}${path}`, options);
+    if (release !== "system" || answer.status !== 500) return answer;
+    again++;
+    return ask(path);
+  };
+  const asked = paths.map(ask);
+  const [answers, first] = [Promise.all(asked), Promise.race(asked)];
+  // A test that fails before it looks at them has said why.
+  for (const outcome of [answers, first]) outcome.catch(() => {});
+  return {
+    answers,
+    first,
+    refusalsAreLogged: () =>
+      waitFor(() => (web.errorLog().match(/ 500 .* IH-- /g) ?? []).length === again, {
+        what: `${again} answers of HAProxy's own in its log`,
+        evidence: web.errorLog,
+      }),
+  };
+}
+
+const numbered = (count: number): string[] => Array.from({ length: count }, (_, id) => `/${id}`);
+
 for (const release of ["system", "current"] as const) {
   describeSite("haproxy", release, "with several requests on one connection", () => {
     it("has them under way at the same time on fewer connections", async () => {
       const clients = 150;
-      let again = 0;
       const { opened, open } = gate();
       let waiting = 0;
       const together: Application = async (req, res) => {
@@ -115,25 +156,12 @@ for (const release of ["system", "current"] as const) {
         res.end(req.url);
       };
       await behindGenerated("haproxy", release, together, MULTIPLEXED, async ({ web, served }) => {
-        // HAProxy 2.6 answers 500 itself to some when many come at once (docs/deploy/haproxy.md): those come again.
-        const asked = async (id: number): ReturnType<typeof request> => {
-          const answer = await request(`${web.url}/${id}`);
-          if (release !== "system" || answer.status !== 500) return answer;
-          again++;
-          return asked(id);
-        };
-        const answers = Array.from({ length: clients }, (_, id) => asked(id));
+        const { answers, refusalsAreLogged } = crowd(web, release, numbered(clients));
         await waitFor(() => waiting === clients, { what: "all requests", evidence: web.errorLog });
         const { openRequests, connections } = served.server.stats;
         open();
-        expect((await Promise.all(answers)).map(({ text }) => text)).toEqual(
-          answers.map((_, id) => `/${id}`),
-        );
-        // None of those 500 is Postern's: HAProxy logs each of its own so.
-        await waitFor(() => (web.errorLog().match(/ 500 .* IH-- /g) ?? []).length === again, {
-          what: `${again} answers of HAProxy's own in its log`,
-          evidence: web.errorLog,
-        });
+        expect((await answers).map(({ text }) => text)).toEqual(numbered(clients));
+        await refusalsAreLogged();
         expect(openRequests).toBe(clients);
         expect(connections).toBeLessThanOrEqual(clients / 5);
       });
@@ -190,10 +218,11 @@ for (const release of ["system", "current"] as const) {
       await behindGenerated("haproxy", release, together, { ...MULTIPLEXED, server }, async ({ web }) => {
         // With these it asks on each of its connections, and knows the answer.
         for (let count = 0; count < 8; count++) await request(`${web.url}/first`);
-        const answers = Array.from({ length: 200 }, (_, id) => request(`${web.url}/${id}`));
-        await waitFor(() => waiting === answers.length, { what: "all requests", evidence: web.errorLog });
+        const { answers, refusalsAreLogged } = crowd(web, release, numbered(200));
+        await waitFor(() => waiting === 200, { what: "all requests", evidence: web.errorLog });
         open();
-        expect((await Promise.all(answers)).filter(({ status }) => status !== 200)).toEqual([]);
+        expect((await answers).filter(({ status }) => status !== 200)).toEqual([]);
+        await refusalsAreLogged();
       });
     });
 
@@ -204,16 +233,16 @@ for (const release of ["system", "current"] as const) {
         await slow.send(
           "GET /?id=slow&bytes=30000000&pieces=300 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
         );
-        const answers = Array.from({ length: 40 }, (_, id) =>
-          request(`${web.url}/?id=${id}&bytes=100`, { timeoutMs: 40_000 }),
-        );
+        const paths = numbered(40).map((path) => `/?id=${path.slice(1)}&bytes=100`);
+        const { answers, first, refusalsAreLogged } = crowd(web, release, paths, { timeoutMs: 40_000 });
         // Those on other connections have theirs.
-        expect((await Promise.race(answers)).status).toBe(200);
+        expect((await first).status).toBe(200);
         slow.resume();
-        const all = await Promise.all(answers);
+        const all = await answers;
         expect(all.map(({ body }, id) => sumOf(body) === sumOf(bytesOf(`${id}`, 100)))).toEqual(
           all.map(() => true),
         );
+        await refusalsAreLogged();
         const whole = await slow.waitForEnd(40_000);
         expect(whole.length).toBeGreaterThan(30_000_000);
       });
