@@ -43,7 +43,7 @@ describe("a broken deployment: the doctor names the cause first, and what it pri
       await using place = await makePlace();
       const patient = await animal.live(place);
       await untilSeen(patient, 200, () => "");
-      const said = patient.errorLogFromNow();
+      const said = patient.web.errorLogFromNow();
       await patient.fall();
       await untilSeen(patient, sick, () => "");
 

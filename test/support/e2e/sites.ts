@@ -189,8 +189,7 @@ const ALL: readonly SuiteSite[] = [
   site("Caddy current", "root tcp streaming", "listener"),
   site("HAProxy", "mounted unix keep-alive", "express"),
   site("HAProxy", "root tcp", "listener"),
-  // Not multiplexed: 2.6 answers 500 by itself then to some of many at once, which multiplexing.test.ts knows.
-  site("HAProxy", "root tcp two keep-alive", "fetch"),
+  site("HAProxy", "root tcp two keep-alive multiplexed", "fetch"),
   site("HAProxy", "mounted unix keep-alive", "flask"),
   site("HAProxy current", "mounted tcp keep-alive multiplexed", "express"),
   site("HAProxy current", "root unix", "listener"),

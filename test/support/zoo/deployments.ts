@@ -34,8 +34,6 @@ export interface Served {
   /** Of the command line: the web server of this place and no other. */
   readonly flags: readonly string[];
   visit(): Promise<Sight>;
-  errorLog(): string;
-  errorLogFromNow(): () => string;
   /** Writes Postern's configuration anew. */
   configure(settings?: string, bind?: string): void;
   /** Ends the application, and starts it again; settles when it listens, or has given up. */
@@ -103,8 +101,6 @@ export async function served(place: Place, server: Startable, options: ServedOpt
     socket,
     flags: ["--server", server, "--config-file", file],
     visit: () => look(`${web.url}/`),
-    errorLog: web.errorLog,
-    errorLogFromNow: web.errorLogFromNow,
     configure,
     restart,
     async kill() {
@@ -145,8 +141,6 @@ export interface Spawned {
   readonly program: string;
   readonly flags: readonly string[];
   visit(): Promise<Sight>;
-  errorLog(): string;
-  errorLogFromNow(): () => string;
   /** Ends its processes, so that the next visitor gets new ones. */
   startAnew(): Promise<void>;
 }
@@ -197,8 +191,6 @@ export async function spawned(
     flags: [program, "--server", server, "--config-file", file],
     // mod_fcgid tries again for seconds before it says that a program does not start.
     visit: () => look(`${web.url}/`, { timeoutMs: 20_000 }),
-    errorLog: web.errorLog,
-    errorLogFromNow: web.errorLogFromNow,
     async startAnew() {
       // mod_fcgid looks for a while at processes that it did not end itself.
       if (server === "apache") await web.reload();
@@ -209,14 +201,13 @@ export async function spawned(
 
 /** The patient of a deployment. */
 export function patient(
-  of: Pick<Patient, "visit" | "errorLog" | "errorLogFromNow"> & { readonly flags: readonly string[] },
+  of: { readonly web: WebServer; visit(): Promise<Sight>; readonly flags: readonly string[] },
   fall: () => unknown,
   more: Partial<Patient> = {},
 ): Patient {
   return {
     visit: of.visit,
-    errorLog: of.errorLog,
-    errorLogFromNow: of.errorLogFromNow,
+    web: of.web,
     doctor: () => of.flags,
     async fall() {
       await fall();

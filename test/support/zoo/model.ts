@@ -3,6 +3,7 @@
  * breaks it, what a visitor then sees, and what the doctor is to say first. Nothing here runs anything.
  */
 import type { ServerName } from "../web-servers/available.ts";
+import type { WebServer } from "../web-servers/web-server.ts";
 import type { Place } from "./place.ts";
 
 /**
@@ -15,10 +16,7 @@ export type Sight = number | "waits" | "cut" | "another's" | "refused";
 export interface Patient {
   /** One request through the web server, as its visitors send it. */
   visit(): Promise<Sight>;
-  /** Of the web server. */
-  errorLog(): string;
-  /** What the log says after this moment. */
-  errorLogFromNow(): () => string;
+  readonly web: WebServer;
   /** Breaks it. */
   fall(): Promise<void>;
   /** What stands behind `postern doctor`; asked once it is broken. */

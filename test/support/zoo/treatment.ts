@@ -89,7 +89,7 @@ export async function untilSeen(patient: Patient, wanted: Sight, evidence: () =>
     {
       timeoutMs: 45_000,
       what: `a visitor to see ${wanted}`,
-      evidence: () => `seen: ${seen}\n${patient.errorLog().slice(-3000)}\n${evidence()}`,
+      evidence: () => `seen: ${seen}\n${patient.web.errorLog().slice(-3000)}\n${evidence()}`,
     },
   );
 }
